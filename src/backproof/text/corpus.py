@@ -1,0 +1,138 @@
+"""Words in: one word a line, from the embedded list, the published corpus or any UTF-8 file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from backproof.text import download
+from backproof.text.errors import CorpusError
+
+EMBEDDED = "embedded"
+PUBLISHED = "makemore"
+
+_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_WEB_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head)\b", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What was tidied away while reading; every field is a number of lines, but `byte_order_mark`."""
+
+    byte_order_mark: bool = False
+    carriage_returns: int = 0
+    blank_lines: int = 0
+    padded_lines: int = 0
+
+    def __str__(self) -> str:
+        parts = [
+            "a byte-order mark" if self.byte_order_mark else "",
+            _count(self.carriage_returns, "carriage return"),
+            _count(self.blank_lines, "blank line"),
+            f"the spaces around {_count(self.padded_lines, 'word')}" if self.padded_lines else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Words in the order of their lines (repeats kept), where they came from, and the SHA-256 of the bytes."""
+
+    words: tuple[str, ...]
+    source: str
+    sha256: str
+    cleaning: Cleaning = Cleaning()
+
+
+def read_corpus(source: str | Path = EMBEDDED) -> Corpus:
+    """Read `"embedded"` (the package's own list), `"makemore"` (once fetched) or a file of words.
+
+    A file called `embedded` or `makemore` is reached as `./embedded`.
+    Raises CorpusError, one sentence with the way out, for anything that is not a text of words.
+    """
+    if source == EMBEDDED:
+        data = resources.files("backproof.text").joinpath("names.txt").read_bytes()
+        return parse_corpus(data, EMBEDDED)
+    if source == PUBLISHED:
+        return parse_corpus(_read_file(download.published_names()), PUBLISHED)
+    return parse_corpus(_read_file(Path(source)), str(source))
+
+
+def parse_corpus(data: bytes, source: str) -> Corpus:
+    """Turn the bytes of a word list into a `Corpus`; `source` is how messages call it."""
+    _refuse_what_is_no_text(data, source)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = _line_of(data, error.start)
+        raise CorpusError(
+            f"{source}, line {line}: byte 0x{data[error.start]:02x} is not valid UTF-8; save the file as UTF-8."
+        ) from None
+    carriage_returns = text.count("\r")
+    if carriage_returns:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.removesuffix("\n").split("\n")
+    stripped = [line.strip() for line in lines]
+    words = tuple(word for word in stripped if word)
+    if not words:
+        raise CorpusError(f"{source} holds no words; give a text file with one word a line.")
+    if "." in text:
+        line = next(number for number, word in enumerate(stripped, 1) if "." in word)
+        raise CorpusError(
+            f"{source}, line {line}: the word {_shortened(stripped[line - 1])!r} contains '.', which marks the "
+            "start and end of words; remove it."
+        )
+    blank_lines = len(lines) - len(words)
+    padded_lines = sum(map(len, lines)) != sum(map(len, words)) and sum(
+        1 for line, word in zip(lines, stripped, strict=True) if word and len(line) != len(word)
+    )
+    cleaning = Cleaning(data.startswith(_BOM), carriage_returns, blank_lines, int(padded_lines))
+    return Corpus(words, source, hashlib.sha256(data).hexdigest(), cleaning)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CorpusError(
+            f"There is no file {path}; give a text file with one word a line, '{EMBEDDED}' or '{PUBLISHED}'."
+        ) from None
+    except IsADirectoryError:
+        raise CorpusError(f"{path} is a folder; give a text file with one word a line.") from None
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+
+
+def _refuse_what_is_no_text(data: bytes, source: str) -> None:
+    if not data:
+        raise CorpusError(f"{source} is empty; give a text file with one word a line.")
+    if _WEB_PAGE.match(data.removeprefix(_BOM)):
+        raise CorpusError(
+            f"{source} is a web page (HTML), not a list of words; download the raw file instead "
+            "(on a code-hosting site: the 'Raw' button)."
+        )
+    if data.startswith(_UTF16_BOMS):
+        raise CorpusError(f"{source} is encoded as UTF-16; save the file as UTF-8.")
+    if control := _CONTROL.search(data):
+        code, line = data[control.start()], _line_of(data, control.start())
+        raise CorpusError(
+            f"{source}, line {line}: holds the control character 0x{code:02x}, so it is a binary file; give a text "
+            "file with one word a line."
+        )
+
+
+def _line_of(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1
+
+
+def _shortened(word: str, length: int = 40) -> str:
+    return word if len(word) <= length else word[:length] + "..."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}" if number else ""

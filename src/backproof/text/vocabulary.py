@@ -1,0 +1,77 @@
+"""The symbols of a corpus, and words as numbers: no Python loop touches a single character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backproof.text.errors import CorpusError
+
+END = "."  # symbol 0: marks the start and the end of every word
+MOST_SYMBOLS = 65_535
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Symbol 0 is `.`, the others are the corpus's code points in sorted order."""
+
+    symbols: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest unsigned integer that holds every symbol number: one byte up to 256 symbols."""
+        return np.dtype(np.min_scalar_type(len(self.symbols) - 1))
+
+    @cached_property
+    def _numbers(self) -> NDArray:
+        """Symbol number by code point; the number of symbols itself stands for 'unknown'."""
+        codes = _code_points("".join(self.symbols))
+        table = np.full(codes.max() + 2, len(self.symbols), np.min_scalar_type(len(self.symbols)))
+        table[codes] = np.arange(len(self.symbols))
+        return table
+
+    def encode(self, words: Sequence[str]) -> NDArray:
+        """Every word followed by `.`, as one stream of symbol numbers of shape (characters + words,).
+
+        Raises CorpusError for a symbol that the vocabulary lacks, naming the symbol and its word.
+        """
+        codes = _code_points(END.join(words) + END)
+        table = self._numbers
+        numbers = table[np.minimum(codes, len(table) - 1)]
+        unknown = numbers == len(self.symbols)
+        if unknown.any():
+            self._refuse(words, chr(codes[unknown.argmax()]))
+        return numbers.astype(self.dtype, copy=False)
+
+    def _refuse(self, words: Sequence[str], symbol: str) -> None:
+        word = next(word for word in words if symbol in word)
+        raise CorpusError(
+            f"The symbol {symbol!r} of the word {word!r} is not among the {len(self) - 1:,} symbols that the model "
+            "knows; use words made of those symbols."
+        )
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """The symbols of `numbers`, joined."""
+        return "".join(self.symbols[number] for number in numbers)
+
+
+def vocabulary_of(words: Sequence[str]) -> Vocabulary:
+    """`.` and every distinct symbol of `words`, sorted by code point."""
+    codes = _code_points("".join(words))
+    seen = np.zeros(codes.max(initial=0) + 1, dtype=bool)
+    seen[codes] = True
+    symbols = (END, *map(chr, np.flatnonzero(seen)))
+    if len(symbols) > MOST_SYMBOLS:
+        raise CorpusError(f"The corpus has {len(symbols):,} symbols; at most {MOST_SYMBOLS:,} can be told apart.")
+    return Vocabulary(symbols)
+
+
+def _code_points(text: str) -> NDArray:
+    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)

@@ -1,0 +1,86 @@
+import hashlib
+import re
+
+import pytest
+
+from backproof.text import CorpusError, parse_corpus, read_corpus, split_words
+from backproof.text.corpus import Cleaning
+
+
+def test_the_embedded_list_keeps_its_promises():
+    corpus = read_corpus("embedded")
+    assert len(corpus.words) >= 4000
+    assert len(set(corpus.words)) == len(corpus.words)
+    assert list(corpus.words) == sorted(corpus.words)
+    assert all(re.fullmatch("[a-z]{2,}", word) for word in corpus.words)
+    assert not str(corpus.cleaning)
+
+
+def test_the_embedded_list_is_spoken_all_over_the_world():
+    of_areas = (
+        "olivia siobhan jurgen ingrid amelie inigo chiara dimitra katarzyna jurgita zoltan ayse yusuf shirin yael "
+        "lakshmi akira minh adaeze thandiwe leilani tigran"
+    )
+    assert set(of_areas.split()) <= set(read_corpus("embedded").words)
+
+
+def test_windows_files_are_cleaned_and_the_cleaning_is_counted():
+    data = b"\xef\xbb\xbfanna\r\n  bob \r\n\r\n\tmia\r\n"
+    corpus = parse_corpus(data, "names.txt")
+    assert corpus.words == ("anna", "bob", "mia")
+    assert corpus.cleaning == Cleaning(byte_order_mark=True, carriage_returns=4, blank_lines=1, padded_lines=2)
+    assert str(corpus.cleaning) == "a byte-order mark, 4 carriage returns, 1 blank line, the spaces around 2 words"
+    assert corpus.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_old_line_ends_and_a_missing_last_one_are_no_trouble():
+    assert parse_corpus(b"a\rb\rc", "x").words == ("a", "b", "c")
+
+
+def test_any_alphabet_and_repeats_are_kept():
+    assert parse_corpus("ελένη\n李娜\nελένη\n".encode(), "x").words == ("ελένη", "李娜", "ελένη")
+
+
+WEB_PAGE = b"\n\n\n<!DOCTYPE html>\n<html lang='en'>\n<body>anna</body></html>\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "x is empty; give a text file with one word a line."),
+        (b"\n \n\n", "x holds no words; give a text file with one word a line."),
+        (WEB_PAGE, "x is a web page (HTML), not a list of words; download the raw file instead (on a code-hosting"),
+        (b"<html><p>", "x is a web page"),
+        (b"<!-- saved -->\n<HTML>", "x is a web page"),
+        (b"anna\nb\x00b\n", "x, line 2: holds the control character 0x00, so it is a binary file; give a text"),
+        (b"\x7fELF\x01\x02", "x, line 1: holds the control character 0x7f"),
+        (b"\xff\xfea\x00n\x00", "x is encoded as UTF-16; save the file as UTF-8."),
+        (b"anna\nbob\nzo\xeb\n", "x, line 3: byte 0xeb is not valid UTF-8; save the file as UTF-8."),
+        (b"anna\n\nst. john\n", "x, line 3: the word 'st. john' contains '.', which marks the start and end of words"),
+    ],
+)
+def test_what_is_no_list_of_words_is_refused_in_a_sentence(data: bytes, message: str):
+    with pytest.raises(CorpusError, match=re.escape(message)) as error:
+        parse_corpus(data, "x")
+    assert str(error.value).endswith(".")
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(CorpusError, match=r"There is no file .*absent\.txt; give a text file"):
+        read_corpus(tmp_path / "absent.txt")
+    with pytest.raises(CorpusError, match="is a folder; give a text file"):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_too_few_words_to_split(count: int):
+    with pytest.raises(CorpusError, match=f"has {count} words?, too few to split into .* give at least 6"):
+        split_words(["ab"] * count, seed=42)
+
+
+@pytest.mark.parametrize("count", range(6, 40))
+def test_every_split_of_six_words_or_more_has_words(count: int):
+    parts = split_words([str(i) for i in range(count)], seed=1)
+    assert all(parts)
+    assert sorted(word for part in parts for word in part) == sorted(str(i) for i in range(count))
