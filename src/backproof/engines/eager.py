@@ -1,0 +1,44 @@
+"""The reference engine: PyTorch tensors, one call an operation, the network's fused hand-written pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from backproof.engines.protocol import ExampleSource
+from backproof.models.mlp import Parameters, Shape, backward, forward
+
+
+class EagerEngine:
+    """Every other engine is tested against this one."""
+
+    name = "eager"
+
+    def __init__(self, shape: Shape, parameters: Parameters, examples: ExampleSource) -> None:
+        self._correction = shape.correction
+        self._examples = examples
+        self.load(parameters)
+
+    def run(self, indices: Tensor, learning_rates: Tensor) -> Tensor:
+        """See `Engine.run`."""
+        contexts, targets = self._examples.batch(indices.flatten().numpy())  # for all steps at once
+        steps, n = indices.shape
+        xs = torch.from_numpy(contexts).view(steps, n, contexts.shape[1])
+        ys = torch.from_numpy(targets).view(steps, n)
+        losses = torch.empty(steps)
+        with torch.inference_mode():
+            for step, rate in enumerate(learning_rates.tolist()):
+                loss, saved = forward(self._parameters, xs[step], ys[step], self._correction)
+                gradients = backward(self._parameters, saved, xs[step], ys[step], self._correction)
+                for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                    parameter.sub_(gradient, alpha=rate)
+                losses[step] = loss
+        return losses
+
+    def parameters(self) -> Parameters:
+        """See `Engine.parameters`."""
+        return Parameters(*(tensor.clone() for tensor in self._parameters))
+
+    def load(self, parameters: Parameters) -> None:
+        """See `Engine.load`."""
+        self._parameters = Parameters(*(tensor.detach().clone() for tensor in parameters))

@@ -1,0 +1,64 @@
+"""What an engine is, and how one is chosen by name."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backproof.models.mlp import Parameters, Shape
+
+
+class EngineError(ValueError):
+    """An engine that does not exist or cannot run here; the message says which ones can."""
+
+
+@runtime_checkable
+class ExampleSource(Protocol):
+    """Examples as an engine sees them: `backproof.text.Examples`, or anything alike."""
+
+    @property
+    def stream(self) -> NDArray:
+        """`block_size` zeros, then every word and its closing 0: example i ends at `stream[block_size + i]`."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: NDArray) -> tuple[NDArray, NDArray]:
+        """Contexts (n, block size) and targets (n,), int64."""
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Plain gradient descent on the network, many steps a call. The state is the parameters and nothing else."""
+
+    name: str
+
+    def run(self, indices: Tensor, learning_rates: Tensor) -> Tensor:
+        """Take one step a row of `indices`; return the losses, each measured before its step.
+
+        indices: (steps, batch) int64, which examples a step uses. learning_rates: (steps,) float64. Losses: (steps,)
+        float32, nats per example. How steps are grouped into calls makes no difference, bit by bit. A loss that
+        is not finite does not stop the engine: whoever calls looks at the losses.
+        """
+        ...
+
+    def parameters(self) -> Parameters:
+        """A copy of the parameters as they are now."""
+        ...
+
+    def load(self, parameters: Parameters) -> None:
+        """Go on from these parameters, which are copied."""
+        ...
+
+
+def create(name: str, shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
+    """The engine `name`, ready to train a copy of `parameters` on `examples`; raises EngineError for no such engine."""
+    from backproof.engines.eager import EagerEngine  # here, so that an engine that is not asked for costs nothing
+
+    engines = {"eager": EagerEngine}
+    if name not in engines:
+        raise EngineError(f"There is no engine {name!r}; choose one of: {', '.join(engines)}.")
+    return engines[name](shape, parameters, examples)

@@ -1,0 +1,118 @@
+"""The whole way from a corpus to a trained, calibrated, measured and proved model, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator
+
+from backproof import engines
+from backproof.models import mlp
+from backproof.proof.compare import Comparison
+from backproof.proof.network import prove_parameters
+from backproof.shapes import Contexts, Targets
+from backproof.text import Corpus, Splits, Vocabulary, split_examples, vocabulary_of
+from backproof.training import evaluation, loop, sampling
+from backproof.training.loop import Progress, Status
+from backproof.training.model import TrainedModel
+from backproof.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Cross-entropy of the calibrated model on each split, in nats per example."""
+
+    train: float
+    validation: float
+    test: float
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Contexts (n, block_size) and targets (n,), as symbol numbers."""
+
+    contexts: Contexts
+    targets: Targets
+
+
+@dataclass(frozen=True)
+class Result:
+    """A training run that has ended: what went in, what came out.
+
+    `step_losses` (float32, nats) has one entry for each step taken; `proof` compares the seven parameter gradients
+    with automatic differentiation on `last_batch` (empty when the run diverged); `seconds` is the training loop's time.
+    """
+
+    corpus: Corpus
+    settings: Settings
+    splits: Splits
+    model: TrainedModel
+    status: Status
+    step_losses: NDArray
+    seconds: float
+    losses: Losses
+    last_batch: Minibatch
+    proof: tuple[Comparison, ...]
+    samples: tuple[str, ...]
+
+
+def train(
+    corpus: Corpus, settings: Settings | None = None, on_progress: Callable[[Progress], None] | None = None
+) -> Result:
+    """Train on `corpus`, calibrate batch normalisation, measure, prove the gradients again, and draw 20 words.
+
+    Ctrl-C and a loss that is no longer finite end the training early; `Result.status` says so. Raises
+    CorpusError for too few words and EngineError for an engine that is not there.
+    """
+    settings = settings or Settings()
+    vocabulary, splits = prepare(corpus, settings)
+    shape = network_shape(settings, vocabulary)
+    generator = Generator().manual_seed(settings.seed)
+    start = mlp.initial_parameters(shape, generator, settings.affine_seed)
+    engine = engines.create(settings.engine, shape, start, splits.train)
+    outcome = loop.run(engine, len(splits.train), settings, generator, on_progress)
+
+    parameters = engine.parameters()
+    statistics = evaluation.calibrate(parameters, splits.train)
+    model = TrainedModel(shape, vocabulary.symbols, parameters, statistics)
+    batch = draw_batch(splits, settings.batch_size, generator)
+    sound = outcome.status is not Status.DIVERGED
+    proof = prove_parameters(parameters, batch.contexts, batch.targets, shape.correction) if sound else []
+    samples = sampling.sample(model) if sound else []
+    return Result(
+        corpus, settings, splits, model, outcome.status, outcome.losses, outcome.seconds,
+        evaluate(model, splits), batch, tuple(proof), tuple(samples),
+    )  # fmt: skip
+
+
+def prepare(corpus: Corpus, settings: Settings) -> tuple[Vocabulary, Splits]:
+    """The corpus' symbols, and its examples in three splits."""
+    vocabulary = vocabulary_of(corpus.words)
+    return vocabulary, split_examples(corpus.words, vocabulary, settings.block_size, settings.split_seed)
+
+
+def network_shape(settings: Settings, vocabulary: Vocabulary) -> mlp.Shape:
+    """The network that `settings` ask for, on this vocabulary."""
+    return mlp.Shape(len(vocabulary), settings.block_size, settings.embedding, settings.hidden, settings.correction)
+
+
+def draw_batch(splits: Splits, size: int, generator: Generator) -> Minibatch:
+    """A minibatch of training examples, drawn as training draws it."""
+    indices = torch.randint(0, len(splits.train), (size,), generator=generator)
+    contexts, targets = splits.train.batch(indices.numpy())
+    return Minibatch(torch.from_numpy(contexts), torch.from_numpy(targets))
+
+
+def evaluate(model: TrainedModel, splits: Splits) -> Losses:
+    """The calibrated model's loss on each split."""
+    return Losses(*(evaluation.mean_loss(model.parameters, model.statistics, split) for split in splits))
+
+
+def log10_losses(result: Result) -> NDArray:
+    """What the published notebooks keep and plot: log10 of every step's loss, float32."""
+    with np.errstate(divide="ignore"):
+        return np.log10(result.step_losses)

@@ -1,0 +1,90 @@
+"""Pictures, as PNG bytes: the losses of a run, and the gradient of the logits."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK, _PALE, _STRONG, _MARK = "#24292f", "#b9cbe4", "#1f5fa8", "#c2410c"
+_MOST_LABELS = 64
+_MOST_POINTS = 4000
+
+
+def loss_png(log10_losses: NDArray, drop_step: int) -> bytes:
+    """Every step's log10 loss, its mean over blocks of a hundredth of the run, and where the learning rate drops."""
+    figure, axes = _figure(9, 5)
+    steps = len(log10_losses)
+    stride = max(1, steps // _MOST_POINTS)
+    axes.plot(np.arange(0, steps, stride), log10_losses[::stride], color=_PALE, lw=0.6, label=_every(stride))
+    block = max(1, min(1000, steps // 20))
+    blocks = steps // block
+    means = log10_losses[: blocks * block].reshape(blocks, block).mean(1)
+    middles = (np.arange(blocks) + 0.5) * block
+    axes.plot(middles, means, color=_STRONG, lw=1.8, label=f"mean of {block:,} steps")
+    if 0 < drop_step < steps:
+        axes.axvline(drop_step, color=_MARK, lw=1, ls="--", label="learning rate drops")
+    low, high = np.nanpercentile(log10_losses, [0.1, 99.9])
+    margin = 0.1 * (high - low) + 1e-3
+    axes.set_ylim(low - margin, max(high, log10_losses[0]) + margin)
+    axes.set_xlim(0, steps)
+    axes.set_xlabel("step")
+    axes.set_ylabel("log10 of the loss")
+    axes.set_title("Training loss")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def dlogits_png(dlogits: NDArray, row_labels: list[str], column_labels: list[str]) -> bytes:
+    """Heat map of dlogits (n, symbols): blue cells are pushed down, the red one of each row is pulled up.
+
+    What is drawn is −n · dlogits, the way in which a step moves the logits.
+    """
+    n, symbols = dlogits.shape
+    figure, axes = _figure(min(14, 2.4 + 0.27 * symbols), min(14, 1.6 + 0.24 * n))
+    pull = -n * dlogits
+    image = axes.imshow(pull, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    _label(axes.set_xticks, column_labels)
+    _label(axes.set_yticks, row_labels, family="monospace")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("symbol")
+    axes.set_ylabel("context and the symbol that came next")
+    axes.set_title("Where a step pulls the logits: −n · dlogits; every row sums to 0")
+    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.tick_params(colors=_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _label(set_ticks, labels: list[str], **style: str) -> None:
+    stride = -(-len(labels) // _MOST_LABELS)
+    set_ticks(range(0, len(labels), stride), labels[::stride], fontsize=8, parse_math=False, **style)
+
+
+def _every(stride: int) -> str:
+    return "every step" if stride == 1 else f"one step in {stride}"
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as boxes: no reason to fail
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,146 @@
+"""Runs on disk: what `backproof train` leaves behind, and how it is read back.
+
+run.json             configuration, vocabulary, data and its checksum, versions, figures
+model.safetensors    parameters and calibrated statistics
+losses.npy           log10 of every step's loss, float32
+loss.png             the losses, drawn
+dlogits.png          the gradient of the logits on one minibatch, drawn
+samples.txt          20 words that the model made up
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backproof import plots
+from backproof.experiment import Result, log10_losses
+from backproof.models import mlp
+from backproof.rules.cross_entropy import backward as cross_entropy_backward
+from backproof.text import Vocabulary
+from backproof.training import model as model_file
+from backproof.training.folder import MARKER, write_folder
+from backproof.training.model import ModelFileError, TrainedModel
+from backproof.training.settings import Settings, SettingsError
+
+_FORMAT = "backproof-run-1"
+_MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run read back from its folder. `data_source` and `data_sha256` say what it was trained on."""
+
+    model: TrainedModel
+    settings: Settings
+    data_source: str
+    data_sha256: str
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.model.symbols)
+
+
+def save_run(result: Result, folder: Path | str, overwrite: bool = False) -> Path:
+    """Write a run's folder whole; return its path, a free one like it if the folder is taken.
+
+    Raises FolderError when it cannot be written.
+    """
+    model = model_file.to_bytes(result.model)
+    losses = log10_losses(result)
+    files = {
+        MARKER: json.dumps(_description(result, model), indent=2, ensure_ascii=False, allow_nan=False).encode(),
+        _MODEL: model,
+        "losses.npy": _npy(losses),
+        "samples.txt": "".join(f"{word}\n" for word in result.samples).encode(),
+        "dlogits.png": _draw_dlogits(result),
+    }
+    if len(losses):
+        files["loss.png"] = plots.loss_png(losses, result.settings.drop_step)
+    return write_folder(Path(folder), files, overwrite)
+
+
+def load_run(folder: Path | str) -> Run:
+    """Read a run and check all that it says; raises ModelFileError naming the file that is not as it was written."""
+    folder = Path(folder)
+    path = folder / MARKER
+    try:
+        description = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelFileError(
+            f"{folder} is not the folder of a run (it has no {MARKER}); see 'backproof train'."
+        ) from None
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+    except ValueError:
+        raise ModelFileError(f"{path} is damaged: it is not JSON; restore the run's own file.") from None
+    try:
+        if description["format"] != _FORMAT:
+            raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
+        settings = Settings(**description["settings"])
+        symbols = tuple(map(str, description["vocabulary"]))
+        source, checksum = str(description["data"]["source"]), str(description["data"]["sha256"])
+        model_checksum = description["files"][_MODEL]
+    except (KeyError, TypeError, SettingsError):
+        raise ModelFileError(f"{path} is incomplete or was altered; restore the run's own file.") from None
+    model = model_file.from_file(folder / _MODEL, symbols)
+    if hashlib.sha256((folder / _MODEL).read_bytes()).hexdigest() != model_checksum:
+        raise ModelFileError(f"{folder / _MODEL} was altered after the run; restore the run's own file.")
+    return Run(model, settings, source, checksum)
+
+
+def _description(result: Result, model: bytes) -> dict[str, Any]:
+    corpus, splits = result.corpus, result.splits
+    return {
+        "format": _FORMAT,
+        "status": result.status.value,
+        "settings": asdict(result.settings),
+        "vocabulary": list(result.model.symbols),
+        "data": {
+            "source": corpus.source,
+            "sha256": corpus.sha256,
+            "words": len(corpus.words),
+            "cleaning": asdict(corpus.cleaning),
+            "examples": {name: len(split) for name, split in splits._asdict().items()},
+        },
+        "files": {_MODEL: hashlib.sha256(model).hexdigest()},
+        "versions": {name: version(name) for name in ("backproof", "torch", "numpy")}
+        | {"python": platform.python_version()},
+        "machine": platform.platform(),
+        "figures": {
+            "steps": len(result.step_losses),
+            "seconds": round(result.seconds, 3),
+            "losses": {name: _number(value) for name, value in asdict(result.losses).items()},
+            "proof": [{k: _number(v) for k, v in asdict(row).items()} for row in result.proof],
+        },
+    }
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _draw_dlogits(result: Result) -> bytes:
+    batch, model = result.last_batch, result.model
+    _, saved = mlp.forward(model.parameters, batch.contexts, batch.targets, model.shape.correction)
+    dlogits = cross_entropy_backward(saved.logprobs, batch.targets)
+    decode = Vocabulary(model.symbols).decode
+    pairs = zip(batch.contexts.tolist(), batch.targets.tolist(), strict=True)
+    rows = [f"{decode(context)} → {decode([target])}" for context, target in pairs]
+    return plots.dlogits_png(dlogits.numpy(), rows, list(model.symbols))

@@ -1,0 +1,127 @@
+"""The training loop: draws minibatches, hands them to an engine in chunks, watches the losses."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from time import perf_counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from backproof.engines import Engine
+from backproof.models.mlp import Parameters
+from backproof.training.interrupt import deferred_interrupt
+from backproof.training.settings import Settings
+
+_SECONDS_A_CHUNK = 0.1  # how long Ctrl-C and the progress display may have to wait
+_MOST_INDICES_A_CHUNK = 1 << 20  # bounds the memory of a chunk
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: `losses` are those of all steps so far, in nats per example."""
+
+    steps_done: int
+    steps: int
+    losses: NDArray
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Losses of the steps taken (float32, nats per example), how the run ended, and how long it took."""
+
+    losses: NDArray
+    status: Status
+    seconds: float
+
+
+def learning_rates(settings: Settings) -> Tensor:
+    """(steps,) float64: `lr` up to the drop, then `lr_after`."""
+    rates = torch.full((settings.steps,), settings.lr, dtype=torch.float64)
+    rates[settings.drop_step :] = settings.lr_after
+    return rates
+
+
+def run(
+    engine: Engine,
+    examples: int,
+    settings: Settings,
+    generator: Generator,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Train `engine` on minibatches drawn from `examples` examples by `generator`.
+
+    Ends early on Ctrl-C, and on a step that makes the loss or a parameter infinite or NaN: the engine is then left in
+    the last state in which all parameters were finite, and only the losses up to it are returned.
+    """
+    rates = learning_rates(settings)
+    losses = np.empty(settings.steps, np.float32)
+    status, done, chunk = Status.FINISHED, 0, 1
+    started = perf_counter()
+    with deferred_interrupt() as interrupted:
+        while done < settings.steps:
+            if interrupted():
+                status = Status.INTERRUPTED
+                break
+            chunk_started = perf_counter()
+            count = min(chunk, settings.steps - done)
+            before = engine.parameters()
+            indices = torch.randint(0, examples, (count, settings.batch_size), generator=generator)
+            chunk_rates = rates[done : done + count]
+            chunk_losses = engine.run(indices, chunk_rates)
+            if not (_finite(chunk_losses) and _all_finite(engine)):
+                count = _rewind(engine, before, indices, chunk_rates)
+                chunk_losses, status = chunk_losses[:count], Status.DIVERGED
+            losses[done : done + count] = chunk_losses.numpy()
+            done += count
+            if on_progress and done:
+                seconds = perf_counter() - started
+                rate = rates[done - 1].item()
+                on_progress(Progress(done, settings.steps, losses[:done], rate, seconds))
+            if status is Status.DIVERGED:
+                break
+            chunk = _next_chunk(count, perf_counter() - chunk_started, settings.batch_size)
+    return Outcome(losses[:done], status, perf_counter() - started)
+
+
+def _next_chunk(count: int, seconds: float, batch_size: int) -> int:
+    wanted = int(count * _SECONDS_A_CHUNK / max(seconds, 1e-9))
+    return max(1, min(wanted, 2 * count, _MOST_INDICES_A_CHUNK // batch_size))
+
+
+def _rewind(engine: Engine, before: Parameters, indices: Tensor, rates: Tensor) -> int:
+    """Repeat the chunk up to the step that spoilt it, and leave the engine just before; return the steps that count.
+
+    A state that is not finite never becomes finite again, so the step is found by bisection.
+    """
+
+    def spoilt_after(steps: int) -> bool:
+        engine.load(before)
+        return not (_finite(engine.run(indices[:steps], rates[:steps])) and _all_finite(engine))
+
+    good = bisect_left(range(1, len(indices) + 1), True, key=spoilt_after)
+    spoilt_after(good)
+    return good
+
+
+def _all_finite(engine: Engine) -> bool:
+    return all(_finite(tensor) for tensor in engine.parameters())
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())

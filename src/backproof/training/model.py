@@ -1,0 +1,110 @@
+"""A trained model as a value, and as a file: tensors in safetensors, never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from backproof.models.mlp import Parameters, Shape, Statistics
+
+_FORMAT = "backproof-mlp-1"
+
+
+class ModelFileError(ValueError):
+    """A saved model, or a run, that cannot be read; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """All that sampling and evaluation need; `symbols[0]` is `.`."""
+
+    shape: Shape
+    symbols: tuple[str, ...]
+    parameters: Parameters
+    statistics: Statistics
+
+
+def to_bytes(model: TrainedModel) -> bytes:
+    """The content of `model.safetensors`: nine float32 tensors, the correction and the vocabulary's fingerprint."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.contiguous() for name, tensor in _tensors(model).items()}
+    metadata = {
+        "format": _FORMAT,
+        "block_size": str(model.shape.block_size),
+        "correction": str(model.shape.correction),
+        "vocabulary_sha256": fingerprint(model.symbols),
+    }
+    return save(tensors, metadata)
+
+
+def from_file(path: Path, symbols: tuple[str, ...]) -> TrainedModel:
+    """Read a model back and check every tensor; raises ModelFileError for anything that `to_bytes` did not write."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise ModelFileError(f"{path} is missing; give the folder of a finished run.") from None
+    except (SafetensorError, OSError):
+        raise ModelFileError(f"{path} is damaged or not a safetensors file; train again or restore a copy.") from None
+    if metadata.get("format") != _FORMAT:
+        raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
+    if metadata.get("vocabulary_sha256") != fingerprint(symbols):
+        raise ModelFileError(f"{path} belongs to another vocabulary than run.json names; restore the run's own files.")
+    try:
+        shape = _shape(tensors, metadata)
+    except (KeyError, ValueError):
+        raise ModelFileError(f"{path} lacks tensors of the network; train again or restore a copy.") from None
+    model = TrainedModel(
+        shape,
+        symbols,
+        Parameters(*(tensors[name] for name in Parameters._fields)),
+        Statistics(*(tensors[name] for name in Statistics._fields)),
+    )
+    _check(path, model)
+    return model
+
+
+def fingerprint(symbols: tuple[str, ...]) -> str:
+    """SHA-256 of a vocabulary, in order."""
+    return hashlib.sha256(json.dumps(symbols).encode()).hexdigest()
+
+
+def _tensors(model: TrainedModel) -> dict[str, Tensor]:
+    return model.parameters._asdict() | model.statistics._asdict()
+
+
+def _shape(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Shape:
+    if set(tensors) != {*Parameters._fields, *Statistics._fields}:
+        raise KeyError
+    symbols, embedding = tensors["C"].shape
+    return Shape(symbols, int(metadata["block_size"]), embedding, tensors["b1"].shape[0], int(metadata["correction"]))
+
+
+def _check(path: Path, model: TrainedModel) -> None:
+    s = model.shape
+    row = (1, s.hidden)
+    expected = {
+        "C": (s.symbols, s.embedding), "W1": (s.block_size * s.embedding, s.hidden), "b1": (s.hidden,),
+        "W2": (s.hidden, s.symbols), "b2": (s.symbols,), "bngain": row, "bnbias": row, "bnmean": row, "bnvar": row,
+    }  # fmt: skip
+    for name, tensor in _tensors(model).items():
+        if tuple(tensor.shape) != expected[name] or tensor.dtype != torch.float32:
+            raise ModelFileError(
+                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)} and should be torch.float32 of "
+                f"{expected[name]}; restore the run's own file."
+            )
+        if not torch.isfinite(tensor).all():
+            raise ModelFileError(f"{path}: {name} holds values that are not finite; train the model again.")
+    if len(model.symbols) != s.symbols:
+        raise ModelFileError(
+            f"{path} knows {s.symbols} symbols and run.json names {len(model.symbols)}; restore the run's own files."
+        )

@@ -1,0 +1,103 @@
+"""What every engine keeps to; a new one is added to the list of names and has to pass all of it."""
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from backproof.engines import Engine, EngineError, create
+from backproof.models import mlp
+from backproof.text import Corpus, Examples, make_examples, vocabulary_of
+
+ENGINES = ["eager"]
+each_engine = pytest.mark.parametrize("name", ENGINES)
+
+
+@pytest.fixture
+def examples(small_corpus: Corpus) -> Examples:
+    return make_examples(small_corpus.words, vocabulary_of(small_corpus.words), 2)
+
+
+@pytest.fixture
+def shape(small_corpus: Corpus) -> mlp.Shape:
+    return mlp.Shape(len(vocabulary_of(small_corpus.words)), block_size=2, embedding=3, hidden=13)
+
+
+def start(name: str, shape: mlp.Shape, examples: Examples) -> tuple[Engine, Tensor, Tensor]:
+    generator = Generator().manual_seed(5)
+    engine = create(name, shape, mlp.initial_parameters(shape, generator), examples)
+    return engine, torch.randint(0, len(examples), (20, 7), generator=generator), torch.linspace(0.2, 0.01, 20).double()
+
+
+def by_autograd(p: mlp.Parameters, examples: Examples, indices: Tensor, rates: Tensor, correction: int) -> tuple:
+    """The same steps with the published forward pass and automatic differentiation."""
+    losses = []
+    for row, rate in zip(indices, rates, strict=True):
+        x, y = map(torch.from_numpy, examples.batch(row.numpy()))
+        leaves = mlp.Parameters(*(tensor.clone().requires_grad_() for tensor in p))
+        loss = mlp.forward_steps(leaves, x, y, correction).loss
+        gradients = torch.autograd.grad(loss, list(leaves))
+        p = mlp.Parameters(*(t.detach() - rate.item() * g for t, g in zip(leaves, gradients, strict=True)))
+        losses.append(loss.detach())
+    return p, torch.stack(losses)
+
+
+@each_engine
+@pytest.mark.parametrize("correction", [0, 1])
+def test_an_engine_takes_the_steps_that_autograd_takes(name: str, correction: int, shape, examples):
+    shape = mlp.Shape(shape.symbols, shape.block_size, shape.embedding, shape.hidden, correction)
+    engine, indices, rates = start(name, shape, examples)
+    wanted, wanted_losses = by_autograd(engine.parameters(), examples, indices, rates, correction)
+    losses = engine.run(indices, rates)
+    assert losses.dtype == torch.float32
+    torch.testing.assert_close(losses, wanted_losses)
+    for field, got, want in zip(mlp.Parameters._fields, engine.parameters(), wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5, msg=field)
+
+
+@each_engine
+def test_how_steps_are_grouped_makes_no_difference(name: str, shape, examples):
+    whole, indices, rates = start(name, shape, examples)
+    parts, _, _ = start(name, shape, examples)
+    losses = whole.run(indices, rates)
+    pieces = [parts.run(indices[a:b], rates[a:b]) for a, b in ((0, 1), (1, 8), (8, 20))]
+    assert torch.equal(losses, torch.cat(pieces))
+    assert all(map(torch.equal, whole.parameters(), parts.parameters()))
+
+
+@each_engine
+def test_parameters_are_copies_and_can_be_loaded_again(name: str, shape, examples):
+    engine, indices, rates = start(name, shape, examples)
+    before = engine.parameters()
+    first = engine.run(indices, rates)
+    after = engine.parameters()
+    assert not torch.equal(before.W1, after.W1)
+    engine.load(before)
+    assert torch.equal(engine.run(indices, rates), first)
+    assert all(map(torch.equal, engine.parameters(), after))
+
+
+@each_engine
+def test_an_engine_does_not_touch_the_parameters_it_was_given(name: str, shape, examples):
+    given = mlp.initial_parameters(shape)
+    copy = mlp.Parameters(*(tensor.clone() for tensor in given))
+    create(name, shape, given, examples).run(torch.zeros(3, 4, dtype=torch.int64), torch.ones(3).double())
+    assert all(map(torch.equal, given, copy))
+
+
+@each_engine
+def test_losses_that_are_not_finite_are_seen(name: str, shape, examples):
+    engine, indices, _ = start(name, shape, examples)
+    losses = engine.run(indices, torch.full((20,), 1e38, dtype=torch.float64))
+    assert not torch.isfinite(losses).all()
+
+
+@each_engine
+def test_an_engine_keeps_the_protocol(name: str, shape, examples):
+    engine, _, _ = start(name, shape, examples)
+    assert isinstance(engine, Engine)
+    assert engine.name == name
+
+
+def test_an_engine_that_does_not_exist(shape, examples):
+    with pytest.raises(EngineError, match="There is no engine 'warp'; choose one of: eager"):
+        create("warp", shape, mlp.initial_parameters(shape), examples)

@@ -1,0 +1,136 @@
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from backproof.engines import Engine, create
+from backproof.models import mlp
+from backproof.text import Corpus, make_examples, vocabulary_of
+from backproof.training import loop
+from backproof.training.interrupt import deferred_interrupt
+from backproof.training.loop import Status
+from backproof.training.settings import Settings, SettingsError
+
+SMALL = Settings(steps=50, batch_size=6, hidden=11, embedding=2, block_size=2)
+
+
+def start(corpus: Corpus, **changes: float) -> tuple[Engine, int, Settings, Generator]:
+    settings = replace(SMALL, **changes)  # type: ignore[arg-type]
+    vocabulary = vocabulary_of(corpus.words)
+    examples = make_examples(corpus.words, vocabulary, 2)
+    generator = Generator().manual_seed(settings.seed)
+    shape = mlp.Shape(len(vocabulary), 2, 2, 11)
+    engine = create("eager", shape, mlp.initial_parameters(shape, generator), examples)
+    return engine, len(examples), settings, generator
+
+
+def test_the_published_schedule():
+    rates = loop.learning_rates(Settings())
+    assert len(rates) == 200_000
+    assert rates[99_999] == 0.1
+    assert rates[100_000] == 0.01
+
+
+@pytest.mark.parametrize(("drop_at", "high"), [(0.0, 0), (0.25, 2), (1.0, 8)])
+def test_the_drop_may_be_anywhere(drop_at: float, high: int):
+    rates = loop.learning_rates(Settings(steps=8, lr=1.0, lr_drop_at=drop_at, lr_after=0.5))
+    assert rates.tolist() == [1.0] * high + [0.5] * (8 - high)
+
+
+def test_the_same_seed_gives_the_same_bits_however_chunks_fall(small_corpus: Corpus, monkeypatch):
+    outcomes = []
+    for first in (1, 7, 50):
+        monkeypatch.setattr(loop, "_next_chunk", lambda *_, first=first: first)
+        engine, *_ = given = start(small_corpus)
+        outcomes.append((loop.run(*given), engine.parameters()))
+    for outcome, parameters in outcomes[1:]:
+        np.testing.assert_array_equal(outcome.losses, outcomes[0][0].losses)
+        assert all(map(torch.equal, parameters, outcomes[0][1]))
+
+
+def test_progress_is_told_and_ends_at_the_end(small_corpus: Corpus):
+    given = start(small_corpus)
+    seen = []
+    outcome = loop.run(*given, on_progress=seen.append)
+    assert outcome.status is Status.FINISHED
+    assert seen[-1].steps_done == seen[-1].steps == 50
+    assert [p.steps_done for p in seen] == sorted({p.steps_done for p in seen})
+    np.testing.assert_array_equal(seen[-1].losses, outcome.losses)
+    assert seen[0].learning_rate == 0.1
+    assert seen[-1].learning_rate == 0.01
+
+
+def test_ctrl_c_ends_the_run_between_two_chunks(small_corpus: Corpus):
+    given = start(small_corpus, steps=5000)
+
+    def interrupt(progress):
+        if progress.steps_done > 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    outcome = loop.run(*given, on_progress=interrupt)
+    assert outcome.status is Status.INTERRUPTED
+    assert 10 < len(outcome.losses) < 5000
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_is_not_deferred():
+    with deferred_interrupt() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_outside_the_main_thread_nothing_is_deferred(small_corpus: Corpus):
+    statuses = []
+    arguments = start(small_corpus)
+    thread = threading.Thread(target=lambda: statuses.append(loop.run(*arguments).status))
+    thread.start()
+    thread.join()
+    assert statuses == [Status.FINISHED]
+
+
+@pytest.mark.parametrize("chunk", [1, 13, 50])
+def test_a_run_that_diverges_keeps_the_last_finite_state(small_corpus: Corpus, monkeypatch, chunk: int):
+    monkeypatch.setattr(loop, "_next_chunk", lambda *_: chunk)
+    engine, *_ = given = start(small_corpus, lr=1e25, lr_drop_at=1.0)
+    outcome = loop.run(*given)
+    assert outcome.status is Status.DIVERGED
+    assert len(outcome.losses) < 50
+    assert np.isfinite(outcome.losses).all()
+    assert all(torch.isfinite(tensor).all() for tensor in engine.parameters())
+
+    again, examples, settings, generator = start(small_corpus, lr=1e25, lr_drop_at=1.0)
+    steps = len(outcome.losses)
+    indices = torch.randint(0, examples, (steps + 1, 6), generator=generator)
+    again.run(indices[:steps], loop.learning_rates(settings)[:steps])
+    assert all(map(torch.equal, again.parameters(), engine.parameters()))
+    losses = again.run(indices[steps:], loop.learning_rates(settings)[steps : steps + 1])
+    spoilt = not torch.isfinite(losses).all() or not all(torch.isfinite(t).all() for t in again.parameters())
+    assert spoilt
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "--steps is 0; it has to be at least 1."),
+        ({"batch_size": 1}, "--batch-size is 1; it has to be at least 2."),
+        ({"hidden": 0}, "--hidden is 0"),
+        ({"block_size": -3}, "--block-size is -3"),
+        ({"lr": -0.1}, "--lr is -0.1; it has to be a positive number."),
+        ({"lr_after": float("nan")}, "--lr-after is nan"),
+        ({"lr_drop_at": 2.0}, "--lr-drop-at is 2.0; it has to be a part of the run, from 0 to 1."),
+        ({"correction": 3}, r"--correction is 3; it has to be 1 \(unbiased\) or 0 \(biased\)."),
+        ({"seed": -1}, "--seed is -1"),
+    ],
+)
+def test_settings_that_make_no_sense(changes: dict, message: str):
+    with pytest.raises(SettingsError, match=message):
+        Settings(**changes)

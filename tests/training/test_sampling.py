@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from backproof.experiment import Result
+from backproof.models import mlp
+from backproof.training.model import TrainedModel
+from backproof.training.sampling import LONGEST, SamplingError, sample
+
+
+def test_the_same_seed_gives_the_same_words(small_result: Result):
+    model = small_result.model
+    assert sample(model) == sample(model) == list(small_result.samples)
+    assert len(sample(model)) == 20
+    assert sample(model, seed=1) != sample(model, seed=2)
+    assert sample(model, count=3) == sample(model)[:3]
+    assert sample(model, count=0) == []
+
+
+def test_words_are_made_of_known_symbols_and_begin_as_asked(small_result: Result):
+    words = sample(small_result.model, start="mi")
+    assert all(word.startswith("mi") for word in words)
+    assert set("".join(words)) <= set(small_result.model.symbols[1:])
+
+
+def one_answer(symbol: int) -> TrainedModel:
+    """A model that always gives the same symbol, whatever came before."""
+    shape = mlp.Shape(3, 2, 1, 1)
+    zeros = mlp.Parameters(*(torch.zeros_like(t) for t in mlp.initial_parameters(shape)))
+    b2 = torch.full((3,), -1e4)
+    b2[symbol] = 0
+    ones = mlp.Statistics(torch.zeros(1, 1), torch.ones(1, 1))
+    return TrainedModel(shape, (".", "a", "b"), zeros._replace(b2=b2), ones)
+
+
+def test_a_word_ends_at_the_dot_or_at_the_limit():
+    assert sample(one_answer(0), count=2, start="ab") == ["ab", "ab"]
+    assert sample(one_answer(2), count=1, start="a") == ["a" + "b" * (LONGEST - 1)]
+
+
+def test_a_low_temperature_takes_the_likeliest_symbol():
+    model = one_answer(0)
+    model = TrainedModel(
+        model.shape, model.symbols, model.parameters._replace(b2=torch.tensor([1.0, 0.9, 0.0])), model.statistics
+    )
+    assert sample(model, count=50, temperature=1e-3) == [""] * 50
+    assert any(sample(model, count=50, temperature=10.0))
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"start": "m?"}, r"--start holds '\?', which no word of the training text holds; use only the symbols "),
+        ({"start": "a."}, r"--start holds '\.'"),
+        ({"temperature": 0.0}, r"--temperature is 0\.0; it has to be greater than 0"),
+        ({"temperature": float("nan")}, "--temperature is nan"),
+        ({"count": -1}, "--count is -1; it has to be at least 0"),
+        ({"seed": -1}, "--seed is -1; it has to be from 0"),
+    ],
+)
+def test_requests_that_cannot_be_sampled(small_result: Result, request_: dict, message: str):
+    with pytest.raises(SamplingError, match=message):
+        sample(small_result.model, **request_)
