@@ -1,0 +1,98 @@
+"""What commands print with: plain lines, and a live bar where a person watches."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from backproof.proof.compare import Comparison
+    from backproof.text import Corpus
+    from backproof.training.loop import Progress
+    from backproof.training.settings import Settings
+
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+_errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+_PLAIN_INTERVAL = 10_000
+_SMOOTHED_OVER = 1000
+
+
+def complain(message: str, exit_code: int) -> int:
+    """Print an error and hand back the exit code that goes with it."""
+    _errors.print(f"backproof: {message}", style="red")
+    return exit_code
+
+
+def heading(text: str) -> None:
+    """Begin a part of the output."""
+    console.print(f"\n{text}", style="bold")
+
+
+def print_corpus(corpus: Corpus) -> None:
+    """Say what was read, and what was tidied away on the way."""
+    console.print(f"{len(corpus.words):,} words from {corpus.source}.")
+    if str(corpus.cleaning):
+        console.print(f"Left out: {corpus.cleaning}.")
+
+
+def print_comparisons(rows: Sequence[Comparison]) -> None:
+    """The notebooks' table, a line a gradient."""
+    for row in rows:
+        console.print(str(row), style="green" if row.exact else "" if row.agrees else "red")
+    if rounded := [row.name for row in rows if row.agrees and not row.approximate]:
+        console.print(
+            f"{', '.join(rounded)}: beyond allclose's tolerance, but equal in float64: rounding.", style="dim"
+        )
+
+
+def this_command() -> str:
+    """How the user can call us again: by name where the shell finds it, else by the path that was called."""
+    return "backproof" if shutil.which("backproof") else os.path.relpath(sys.argv[0])
+
+
+@contextmanager
+def training_display(settings: Settings) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal; elsewhere the published lines, every 10,000 steps and at least ten a run."""
+    if not console.is_terminal:
+        yield _plain_lines(settings)
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, expand=True) as bar:
+        task = bar.add_task("training", total=settings.steps, text="")
+
+        def show(progress: Progress) -> None:  # type: ignore[valid-type]
+            smoothed = progress.losses[-_SMOOTHED_OVER:].mean()
+            speed = progress.steps_done / max(progress.seconds, 1e-9)
+            text = (
+                f"step {progress.steps_done:,}  loss {smoothed:.4f}  lr {progress.learning_rate:g}  "
+                f"{speed:,.0f} steps/s"
+            )
+            bar.update(task, completed=progress.steps_done, text=text)
+
+        yield show
+
+
+def _plain_lines(settings: Settings) -> Callable[[Progress], None]:
+    interval = min(_PLAIN_INTERVAL, max(1, settings.steps // 10))
+    printed = 0
+
+    def show(progress: Progress) -> None:
+        nonlocal printed
+        while printed < progress.steps_done:
+            console.print(f"{printed:7d}/{progress.steps:7d}: {progress.losses[printed]:.4f}")
+            printed += interval
+
+    return show

@@ -1,0 +1,46 @@
+"""`backproof evaluate`: the losses of a saved model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from backproof.cli.console import complain, heading, print_corpus
+from backproof.cli.train import print_losses
+
+_UNUSABLE = 2
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a saved model on the training, validation and test split.
+
+    Example: backproof evaluate runs/first
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
+    """Other words to measure on, split in the same way; without it, what the model was trained on."""
+
+    def run(self) -> int:
+        from backproof import experiment, text
+        from backproof.runs import load_run
+
+        run = load_run(self.folder)
+        corpus = text.read_corpus(self.data or run.data_source)
+        if self.data is None and corpus.sha256 != run.data_sha256:
+            return complain(
+                f"{run.data_source} has changed since the model was trained on it; give the words to measure on with "
+                "--data.",
+                _UNUSABLE,
+            )
+        settings = run.settings
+        splits = text.split_examples(corpus.words, run.vocabulary, settings.block_size, settings.split_seed)
+        print_corpus(corpus)
+        heading("Loss (nats per symbol)")
+        print_losses(experiment.evaluate(run.model, splits))
+        return 0

@@ -1,0 +1,37 @@
+"""`backproof sample`: new words from a saved model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from backproof.cli.console import console
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Make up new words with a saved model, one a line.
+
+    Example: backproof sample runs/first --count 5 --start ma
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    count: int = 20
+    """How many words."""
+    seed: int = 2147483657
+    """Seed of the draws; the same seed gives the same words."""
+    start: str = ""
+    """What every word begins with."""
+    temperature: float = 1.0
+    """Below 1: likelier words; above 1: wilder ones."""
+
+    def run(self) -> int:
+        from backproof.runs import load_run
+        from backproof.training.sampling import sample
+
+        for word in sample(load_run(self.folder).model, self.count, self.seed, self.start, self.temperature):
+            console.print(word)
+        return 0

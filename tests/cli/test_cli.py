@@ -1,0 +1,217 @@
+"""The command line as a user meets it: exit codes, what is printed, and where."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from backproof.cli import main
+
+SMALL = ["--steps", "40", "--batch-size", "4", "--hidden", "9", "--embedding", "2"]
+
+
+def run(*arguments: str) -> int:
+    try:
+        return main(list(arguments))
+    except SystemExit as ended:  # how the parser of arguments leaves
+        return int(ended.code or 0)
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> str:
+    path = tmp_path / "words.txt"
+    path.write_text("anna\nbela\notto\nmia\nnoa\nella\numa\nida\nleo\nmax\neva\nkim\ntom\nzoe\n")
+    return str(path)
+
+
+def test_prove_prints_the_26_rows_and_succeeds(capsys):
+    assert run("prove", "--hidden", "17") == 0
+    out = capsys.readouterr().out
+    assert out.count("| exact: ") == 26
+    assert "26 of 26 gradients proved" in out
+
+
+@pytest.mark.parametrize(("grain", "rows"), [("fused", 9), ("both", 35)])
+def test_prove_fused(capsys, grain: str, rows: int):
+    assert run("prove", "--hidden", "17", "--grain", grain, "--correction", "0") == 0
+    assert f"{rows} of {rows} gradients proved" in capsys.readouterr().out
+
+
+def test_prove_fails_when_a_rule_is_wrong(capsys, monkeypatch):
+    from backproof.models import mlp
+
+    monkeypatch.setattr(mlp, "tanh_backward", lambda y, dy: (1 - y) * dy)
+    assert run("prove", "--hidden", "17", "--grain", "fused") == 1
+    out = capsys.readouterr().out
+    assert "dC differs most at" in out
+    assert "5 of 9 gradients proved" in out
+
+
+def test_train_prints_the_published_lines_and_saves_a_run(capsys, tmp_path: Path, words: str):
+    folder = tmp_path / "run"
+    assert run("train", "--data", words, "--out", str(folder), *SMALL) == 0
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if "/     40: " in line]
+    assert [int(line.split("/")[0]) for line in lines] == list(range(0, 40, 4))
+    for promised in ("14 words from", "steps a second", "C               | exact", "validation", "20 new words"):
+        assert promised in out
+    assert f"The run is in {folder}" in out
+    assert (folder / "loss.png").is_file()
+
+    assert run("evaluate", str(folder)) == 0
+    evaluated = capsys.readouterr().out
+    losses = [line for line in out.splitlines() if line.strip().startswith(("train ", "validation ", "test "))]
+    assert len(losses) == 3
+    assert all(line in evaluated for line in losses)
+
+    assert run("sample", str(folder), "--count", "3", "--start", "mi") == 0
+    assert [word[:2] for word in capsys.readouterr().out.splitlines()] == ["mi"] * 3
+
+
+def test_an_existing_folder_is_not_overwritten_unasked(capsys, run_folder: Path, words: str):
+    before = (run_folder / "run.json").read_bytes()
+    assert run("train", "--data", words, "--out", str(run_folder), *SMALL) == 2
+    assert "exists already; choose another folder with --out, or add --overwrite." in capsys.readouterr().err
+    assert (run_folder / "run.json").read_bytes() == before
+    assert run("train", "--data", words, "--out", str(run_folder), "--overwrite", *SMALL) == 0
+    assert (run_folder / "run.json").read_bytes() != before
+
+
+def test_a_run_that_diverges_says_when_and_what_to_do(capsys, tmp_path: Path, words: str):
+    assert run("train", "--data", words, "--out", str(tmp_path / "run"), *SMALL, "--lr", "1e30") == 1
+    assert "The loss is no longer finite at step" in (err := capsys.readouterr().err)
+    assert "with the learning rate 1e+30; the last finite state is saved. Try again with a smaller --lr." in err
+    assert run("evaluate", str(tmp_path / "run")) == 2  # finite, but so large that their statistics are not
+    assert "bnmean holds values that are not finite; train the model again." in capsys.readouterr().err
+
+
+def test_evaluate_notices_that_the_words_changed(capsys, tmp_path: Path, words: str):
+    assert run("train", "--data", words, "--out", str(tmp_path / "run"), *SMALL) == 0
+    Path(words).write_text(Path(words).read_text() + "\nlola")
+    assert run("evaluate", str(tmp_path / "run")) == 2
+    assert "has changed since the model was trained on it; give the words to measure on" in capsys.readouterr().err
+    assert run("evaluate", str(tmp_path / "run"), "--data", words) == 0
+    Path(words).write_text("\n".join(["żuk"] * 20))
+    assert run("evaluate", str(tmp_path / "run"), "--data", words) == 2
+    assert "of the word 'żuk' is not among the 15 symbols that the model knows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "absent.txt"], "There is no file absent.txt; give a text file with one word a line"),
+        (["train", "--data", "{folder}"], "is a folder; give a text file with one word a line."),
+        (["train", "--data", "{page}"], "is a web page (HTML), not a list of words; download the raw file instead"),
+        (["prove", "--data", "{binary}"], "line 2: holds the control character 0x00, so it is a binary file"),
+        (["prove", "--data", "{latin}"], "line 1: byte 0xe9 is not valid UTF-8"),
+        (["prove", "--data", "{few}"], "has 2 words, too few to split"),
+        (["prove", "--batch-size", "1"], "--batch-size is 1; it has to be at least 2."),
+        (["train", "--lr", "nan"], "--lr is nan; it has to be a positive number."),
+        (["train", "--engine", "warp"], "There is no engine 'warp'; choose one of: eager."),
+        (["sample", "{folder}"], "is not the folder of a run (it has no run.json)"),
+        (["evaluate", "absent"], "absent is not the folder of a run"),
+    ],
+)
+def test_errors_are_one_sentence_and_exit_with_2(capsys, monkeypatch, tmp_path: Path, arguments, message: str):
+    monkeypatch.chdir(tmp_path)
+    files = {"page": b"\n<!DOCTYPE html><p>", "binary": b"a\nb\0\n", "latin": b"ren\xe9\n", "few": b"a\nb\n"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    places = {"folder": str(tmp_path)} | {name: str(tmp_path / name) for name in files}
+    assert run(*(argument.format(**places) for argument in arguments)) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["prove", "--hidden", "many"], ["fetch", "moon"], ["train", "--stepz", "3"], []])
+def test_arguments_that_cannot_be_understood(capsys, arguments: list[str]):
+    assert run(*arguments) == 2
+
+
+@pytest.mark.parametrize("command", ["prove", "train", "evaluate", "sample", "fetch"])
+def test_every_command_has_help_with_an_example(capsys, command: str):
+    assert run(command, "--help") == 0
+    assert f"Example: backproof {command}" in capsys.readouterr().out
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch):
+    def broken(source):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("backproof.text.read_corpus", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        main(["prove"])
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; from backproof.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "backproof", *arguments]
+
+
+def test_the_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("backproof 0.")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(run_folder: Path):
+    arguments = command("sample", str(run_folder), "--count", "3000")
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sampling:
+        assert sampling.stdout
+        assert sampling.stderr
+        sampling.stdout.readline()
+        sampling.stdout.close()
+        assert sampling.stderr.read() == b""
+    assert sampling.returncode == 1
+
+
+def test_ctrl_c_saves_what_is_there(tmp_path: Path, words: str):
+    folder = tmp_path / "run"
+    arguments = command("train", "--data", words, "--out", str(folder), "--steps", "10000000", "--hidden", "9")
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
+        assert training.stdout
+        for line in training.stdout:
+            if "0/10000000: " in line:  # the first step is done
+                break
+        time.sleep(0.2)
+        training.send_signal(signal.SIGINT)
+        out, err = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert "Interrupted after step " in err
+    assert "what was there is saved" in err
+    assert f"The run is in {folder}" in out
+    assert run("evaluate", str(folder)) == 0
+
+
+def test_a_terminal_shows_a_live_bar(tmp_path: Path, words: str):
+    leader, follower = pty.openpty()
+    arguments = command("train", "--data", words, "--out", str(tmp_path / "run"), *SMALL)
+    training = subprocess.Popen(
+        arguments, stdout=follower, stderr=follower, env=os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:  # how Linux says that the other side has closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    assert training.wait() == 0
+    for promised in ("step 40", "loss ", "lr 0.01", "steps/s", "━", "20 new words"):
+        assert promised.encode() in shown
