@@ -1,0 +1,41 @@
+# make run: set up and do the main job.   make test: set up and run the tests.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/ready
+STEPS  ?= 60000
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+
+help: ## Say what each target does
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(READY) ## Prove the gradients, train on the embedded names, make up new ones
+	@$(BIN)/backproof prove
+	@$(BIN)/backproof train --steps $(STEPS)
+
+test: $(READY) ## Run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+bench: $(READY) ## Measure: one table for each claim
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean: ## Remove what was set up and built; runs stay
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Written last, so that a set-up that broke off is done again.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old; install Python 3.11 or newer and name it: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Setting up $(VENV): this downloads PyTorch once and takes a few minutes."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made; install Python's venv module (on Debian: apt install python3-venv)."; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' > $(VENV)/install.log 2>&1 || { tail -n 5 $(VENV)/install.log; echo "The installation failed (all of it: $(VENV)/install.log); check the network connection and the disk, then run make again."; exit 1; }
+	@touch $@

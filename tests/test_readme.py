@@ -1,0 +1,71 @@
+"""What the README shows is run, and the tree that it draws is the real one."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from backproof.cli import main
+from backproof.text import download
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [text for kind, text in fences if kind == language]
+
+
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    (example,) = blocks("python")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out.count("'ma") == 5
+    assert (tmp_path / "runs" / "from-python" / "run.json").is_file()
+
+
+def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    (commands,) = blocks("sh")
+    monkeypatch.chdir(tmp_path)
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "backproof"
+        assert main(arguments) == 0, line
+
+
+def test_the_two_commands_are_targets_of_make():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", blocks("")[0], re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_tree_is_the_real_one():
+    tree = next(block for block in blocks("") if block.startswith("src/backproof/"))
+    drawn = {line.split()[0].rstrip("/") for line in tree.splitlines()[1:]}
+    inside = {line.split()[0].rstrip("/") for line in tree.splitlines() if line.startswith("  ")}
+    package = ROOT / "src" / "backproof"
+    real = {p.name for p in package.iterdir() if not p.name.startswith("__")}
+    assert inside == real
+    assert all((ROOT / name).is_dir() for name in drawn - inside)
+
+
+def test_links_lead_somewhere():
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_public_names_are_documented_and_there():
+    import backproof
+
+    for name in backproof.__all__:
+        assert getattr(backproof, name).__doc__, name
+    assert dir(backproof) == backproof.__all__ == sorted(backproof.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        backproof.nothing  # noqa: B018
+
+
+def test_published_address_and_checksum():
+    assert download.NAMES_URL.endswith("karpathy/makemore/master/names.txt")
+    assert download.NAMES_SHA256.startswith("0a30b5557f192f32")
