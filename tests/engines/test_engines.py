@@ -85,6 +85,14 @@ def test_an_engine_does_not_touch_the_parameters_it_was_given(name: str, shape, 
 
 
 @each_engine
+def test_the_number_of_threads_is_left_as_it_was(name: str, shape, examples):
+    torch.set_num_threads(2)
+    engine, indices, rates = start(name, shape, examples)
+    engine.run(indices, rates)
+    assert torch.get_num_threads() == 2
+
+
+@each_engine
 def test_losses_that_are_not_finite_are_seen(name: str, shape, examples):
     engine, indices, _ = start(name, shape, examples)
     losses = engine.run(indices, torch.full((20,), 1e38, dtype=torch.float64))

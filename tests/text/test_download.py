@@ -1,6 +1,7 @@
 """Downloads, from a server of the test's own."""
 
 import functools
+import hashlib
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -31,10 +32,6 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    import hashlib
-    import logging
-
-    logging.getLogger("pooch").setLevel(logging.ERROR)
     monkeypatch.setenv(download.CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(download, "NAMES_SHA256", hashlib.sha256(b"anna\nbob\n").hexdigest())
     return tmp_path / "cache"

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from backproof.training.loop import Progress
     from backproof.training.settings import Settings
 
-console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-_errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+def _console(stderr: bool = False) -> Console:
+    plain = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    plain.soft_wrap = not plain.is_terminal  # lines are broken for a person, and left whole for a program
+    return plain
+
+
+console, _errors = _console(), _console(stderr=True)
 _PLAIN_INTERVAL = 10_000
 _SMOOTHED_OVER = 1000
 

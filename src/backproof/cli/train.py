@@ -87,7 +87,7 @@ def _print_result(result: Result) -> None:
     if result.proof:
         heading("Gradients of the trained parameters, against automatic differentiation")
         print_comparisons(result.proof)
-    heading("Loss after calibrating batch normalisation on the training split (nats per symbol)")
+    heading("Loss after calibration on the training split (nats per symbol)")
     print_losses(result.losses)
     if result.samples:
         heading(f"{len(result.samples)} new words")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 from backproof.engines.protocol import ExampleSource
 from backproof.models.mlp import Parameters, Shape, backward, forward
+
+# Below so many multiply-adds a step a second thread gains nothing, and on a busy machine waiting for it costs most of
+# the time (see LOG.md).
+_WORTH_MORE_THREADS = 1 << 24
 
 
 class EagerEngine:
@@ -16,6 +23,7 @@ class EagerEngine:
 
     def __init__(self, shape: Shape, parameters: Parameters, examples: ExampleSource) -> None:
         self._correction = shape.correction
+        self._work_an_example = shape.hidden * (shape.block_size * shape.embedding + shape.symbols)
         self._examples = examples
         self.load(parameters)
 
@@ -26,7 +34,7 @@ class EagerEngine:
         xs = torch.from_numpy(contexts).view(steps, n, contexts.shape[1])
         ys = torch.from_numpy(targets).view(steps, n)
         losses = torch.empty(steps)
-        with torch.inference_mode():
+        with torch.inference_mode(), _threads_for(n * self._work_an_example):
             for step, rate in enumerate(learning_rates.tolist()):
                 loss, saved = forward(self._parameters, xs[step], ys[step], self._correction)
                 gradients = backward(self._parameters, saved, xs[step], ys[step], self._correction)
@@ -42,3 +50,14 @@ class EagerEngine:
     def load(self, parameters: Parameters) -> None:
         """See `Engine.load`."""
         self._parameters = Parameters(*(tensor.detach().clone() for tensor in parameters))
+
+
+@contextmanager
+def _threads_for(work: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if work < _WORTH_MORE_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

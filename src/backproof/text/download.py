@@ -30,6 +30,7 @@ def fetch_names(url: str = NAMES_URL) -> Path:
     import requests
 
     folder = cache_folder()
+    pooch.get_logger().setLevel("WARNING")  # our own message says what matters
     try:
         path = pooch.retrieve(url, known_hash=f"sha256:{NAMES_SHA256}", fname=_FILE, path=folder)
     except ValueError:  # how pooch reports a checksum that differs
