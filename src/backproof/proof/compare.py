@@ -36,7 +36,7 @@ class Comparison:
     def __str__(self) -> str:
         line = (
             f"{self.name:15s} | exact: {self.exact!s:5s} | approximate: {self.approximate!s:5s} | "
-            f"maxdiff: {self.max_difference}"
+            f"maxdiff: {float(f'{self.max_difference:.10g}')}"
         )
         return f"{line}\n    {self.problem}" if self.problem else line
 
