@@ -27,7 +27,7 @@ def test_a_result_is_complete(small_result: Result):
     assert small_result.step_losses.dtype == np.float32
     assert len(small_result.step_losses) == 60
     assert [row.name for row in small_result.proof] == list(mlp.Parameters._fields)
-    assert all(row.agrees for row in small_result.proof)
+    assert all(row.ok for row in small_result.proof)
     assert len(small_result.samples) == 20
 
 
@@ -47,5 +47,5 @@ def test_the_published_log(published: Corpus):
     result = train(published, Settings(steps=10_001, lr_drop_at=1.0))
     for step, loss in PUBLISHED_LOG.items():
         assert result.step_losses[step] == pytest.approx(loss, abs=0.12)
-    assert all(row.agrees for row in result.proof)
+    assert all(row.ok for row in result.proof)
     assert result.losses.validation < 2.4

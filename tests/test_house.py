@@ -18,9 +18,10 @@ MAY_IMPORT = {
     "engines": {"shapes", "rules", "models"},
     "training": {"shapes", "rules", "models", "engines"},
     "proof": {"shapes", "rules", "models"},
+    "testing": {"proof"},
     "plots": set(),
     "experiment": {"shapes", "text", "rules", "models", "engines", "training", "proof"},
-    "runs": {"text", "rules", "models", "training", "plots", "experiment"},
+    "runs": {"text", "rules", "models", "proof", "training", "plots", "experiment"},
     "cli": {"text", "models", "training", "proof", "experiment", "runs"},
     "__main__": {"cli"},
 }

@@ -2,6 +2,8 @@
 
     import backproof
 
+    print(backproof.check(loss, locals()))  # which d<name> is wrong, and why
+
     corpus = backproof.read_corpus("embedded")
     result = backproof.train(corpus, backproof.Settings(steps=5000))
     print(result.losses, backproof.sample(result.model, count=5))
@@ -16,8 +18,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backproof.experiment import Losses, Result, evaluate, train
-    from backproof.proof.compare import Comparison, compare
-    from backproof.proof.network import prove_fused, prove_parameters, prove_steps
+    from backproof.proof.calls import CannotProveError
+    from backproof.proof.check import check
+    from backproof.proof.compare import compare
+    from backproof.proof.file import prove_file
+    from backproof.proof.function import prove_function
+    from backproof.proof.judge import CannotJudgeError
+    from backproof.proof.prove import prove
+    from backproof.proof.records import GradientError, Report, Row, Verdict
     from backproof.runs import Run, load_run, save_run
     from backproof.text import Corpus, fetch_names, read_corpus
     from backproof.training.sampling import sample
@@ -25,8 +33,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "backproof.experiment": ("Losses", "Result", "evaluate", "train"),
-    "backproof.proof.compare": ("Comparison", "compare"),
-    "backproof.proof.network": ("prove_fused", "prove_parameters", "prove_steps"),
+    "backproof.proof.calls": ("CannotProveError",),
+    "backproof.proof.check": ("check",),
+    "backproof.proof.compare": ("compare",),
+    "backproof.proof.file": ("prove_file",),
+    "backproof.proof.function": ("prove_function",),
+    "backproof.proof.judge": ("CannotJudgeError",),
+    "backproof.proof.prove": ("prove",),
+    "backproof.proof.records": ("GradientError", "Report", "Row", "Verdict"),
     "backproof.runs": ("Run", "load_run", "save_run"),
     "backproof.text": ("Corpus", "fetch_names", "read_corpus"),
     "backproof.training.sampling": ("sample",),
@@ -35,19 +49,25 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Comparison",
+    "CannotJudgeError",
+    "CannotProveError",
     "Corpus",
+    "GradientError",
     "Losses",
+    "Report",
     "Result",
+    "Row",
     "Run",
     "Settings",
+    "Verdict",
+    "check",
     "compare",
     "evaluate",
     "fetch_names",
     "load_run",
-    "prove_fused",
-    "prove_parameters",
-    "prove_steps",
+    "prove",
+    "prove_file",
+    "prove_function",
     "read_corpus",
     "sample",
     "save_run",

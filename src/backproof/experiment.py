@@ -12,8 +12,8 @@ from torch import Generator
 
 from backproof import engines
 from backproof.models import mlp
-from backproof.proof.compare import Comparison
 from backproof.proof.network import prove_parameters
+from backproof.proof.records import Row
 from backproof.shapes import Contexts, Targets
 from backproof.text import Corpus, Splits, Vocabulary, split_examples, vocabulary_of
 from backproof.training import evaluation, loop, sampling
@@ -56,7 +56,7 @@ class Result:
     seconds: float
     losses: Losses
     last_batch: Minibatch
-    proof: tuple[Comparison, ...]
+    proof: tuple[Row, ...]
     samples: tuple[str, ...]
 
 
@@ -81,11 +81,11 @@ def train(
     model = TrainedModel(shape, vocabulary.symbols, parameters, statistics)
     batch = draw_batch(splits, settings.batch_size, generator)
     sound = outcome.status is not Status.DIVERGED
-    proof = prove_parameters(parameters, batch.contexts, batch.targets, shape.correction) if sound else []
+    proof = prove_parameters(parameters, batch.contexts, batch.targets, shape.correction).rows if sound else ()
     samples = sampling.sample(model) if sound else []
     return Result(
         corpus, settings, splits, model, outcome.status, outcome.losses, outcome.seconds,
-        evaluate(model, splits), batch, tuple(proof), tuple(samples),
+        evaluate(model, splits), batch, proof, tuple(samples),
     )  # fmt: skip
 
 

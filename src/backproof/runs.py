@@ -25,6 +25,7 @@ import numpy as np
 from backproof import plots
 from backproof.experiment import Result, log10_losses
 from backproof.models import mlp
+from backproof.proof.records import Row
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
 from backproof.text import Vocabulary
 from backproof.training import model as model_file
@@ -120,8 +121,18 @@ def _description(result: Result, model: bytes) -> dict[str, Any]:
             "steps": len(result.step_losses),
             "seconds": round(result.seconds, 3),
             "losses": {name: _number(value) for name, value in asdict(result.losses).items()},
-            "proof": [{k: _number(v) for k, v in asdict(row).items()} for row in result.proof],
+            "proof": [_proved(row) for row in result.proof],
         },
+    }
+
+
+def _proved(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "verdict": row.verdict.value,
+        "exact": row.exact,
+        "approximate": row.approximate,
+        "max_difference": row.max_difference,
     }
 
 

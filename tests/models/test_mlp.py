@@ -6,8 +6,8 @@ from jaxtyping import jaxtyped
 from torch import Generator, Tensor
 
 from backproof.models import mlp
-from backproof.proof.compare import all_agree
 from backproof.proof.network import prove_fused, prove_steps
+from backproof.testing import assert_proved
 
 SHAPES = [
     mlp.Shape(13, 3, 5, 11, 1), mlp.Shape(13, 3, 5, 11, 0), mlp.Shape(2, 1, 1, 1, 1),
@@ -69,9 +69,10 @@ def test_the_26_gradients_and_their_order():
 def test_every_gradient_is_proved_at_any_size(shape: mlp.Shape, dtype: torch.dtype, n: int):
     p = in_dtype(mlp.initial_parameters(shape, Generator().manual_seed(n)), dtype)
     x, y = minibatch(shape, n)
-    rows = prove_steps(p, x, y, shape.correction) + prove_fused(p, x, y, shape.correction)
-    assert len(rows) == 26 + 9
-    assert all_agree(rows), "\n".join(map(str, rows))
+    steps, fused = (prove(p, x, y, shape.correction) for prove in (prove_steps, prove_fused))
+    assert (len(steps.rows), len(fused.rows)) == (26, 12)
+    assert_proved(steps)
+    assert_proved(fused)
 
 
 def test_steps_have_the_shapes_that_the_record_promises():

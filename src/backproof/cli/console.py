@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from backproof.proof.compare import Comparison
+    from backproof.proof.records import Row
     from backproof.text import Corpus
     from backproof.training.loop import Progress
     from backproof.training.settings import Settings
@@ -47,14 +47,15 @@ def print_corpus(corpus: Corpus) -> None:
         console.print(f"Left out: {corpus.cleaning}.")
 
 
-def print_comparisons(rows: Sequence[Comparison]) -> None:
+def print_rows(rows: Sequence[Row]) -> None:
     """The notebooks' table, a line a gradient."""
+    from backproof.proof.compare import notebook_line
+
     for row in rows:
-        console.print(str(row), style="green" if row.exact else "" if row.agrees else "red")
-    if rounded := [row.name for row in rows if row.agrees and not row.approximate]:
-        console.print(
-            f"{', '.join(rounded)}: beyond allclose's tolerance, but equal in float64: rounding.", style="dim"
-        )
+        console.print(notebook_line(row), style="green" if row.exact else "" if row.ok else "red")
+    if rounded := [row.name for row in rows if row.ok and not row.approximate]:
+        names = ", ".join(rounded)
+        console.print(f"{names}: beyond the tolerance of allclose, but the lines are right: rounding.", style="dim")
 
 
 def this_command() -> str:

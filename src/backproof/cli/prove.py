@@ -1,47 +1,85 @@
-"""`backproof prove`: hold the hand-written backward pass against automatic differentiation."""
+"""`backproof prove`: find the wrong lines of a hand-written backward pass, the user's or the network's own."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from backproof.cli.console import console, heading, print_comparisons, print_corpus
+import tyro
+
+from backproof.cli.console import console, heading, print_corpus, print_rows
+
+if TYPE_CHECKING:
+    from backproof.proof.records import Report
 
 _FAILED = 1
 
 
 @dataclass(frozen=True)
 class Prove:
-    """Prove every hand-written gradient on one minibatch, value by value.
+    """Prove every gradient of a backward pass written by hand, and say which line is wrong and why.
 
-    Exits with 0 only when all of them agree with automatic differentiation.
+    FILE.py defines forward, backward and inputs. Without a file it is this project's network that is proved.
+    Exits with 0 when all is proved, with 1 when not, with 2 when it cannot be run.
 
-    Example: backproof prove --grain both
+    Example: backproof prove examples/layernorm.py --html report.html
     """
 
+    file: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[FILE.py]")] = None
+    """What to prove; without it, the network."""
+    json: bool = False
+    """Print the report as JSON."""
+    html: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Save the report as a page that needs no network."""
     data: str = "embedded"
-    """Words: embedded, makemore, or a UTF-8 file with one word a line."""
+    """Network: words; embedded, makemore, or a UTF-8 file with one word a line."""
     hidden: int = 64
-    """Neurons of the hidden layer."""
+    """Network: neurons of the hidden layer."""
     grain: Literal["steps", "fused", "both"] = "steps"
-    """The 26 gradients step by step, the fused ones, or both."""
+    """Network: the 26 gradients step by step, the fused ones, or both."""
     correction: Literal[1, 0] = 1
-    """Variance of batch normalisation: 1 divides by n - 1 (published), 0 by n."""
+    """Network: variance of batch normalisation, divided by n - 1 (published) or by n (0)."""
     batch_size: int = 32
-    """Examples of the minibatch."""
+    """Network: examples of the minibatch."""
     seed: int = 2147483647
-    """Seed of the parameters and of the minibatch."""
+    """Network: seed of the parameters and of the minibatch."""
 
     def run(self) -> int:
-        from backproof.training.settings import Settings
+        if self.file is not None:
+            return self._prove_file(self.file)
+        return self._prove_network()
+
+    def _prove_file(self, file: Path) -> int:
+        from backproof.proof.file import prove_file
+
+        report = prove_file(file)
+        self._save_page(report)
+        console.print(report.to_json() if self.json else str(report))
+        return 0 if report.ok else _FAILED
+
+    def _save_page(self, report: Report) -> None:
+        from backproof.training.folder import FolderError
+
+        try:
+            if self.html is not None:
+                report.save_html(self.html)
+        except OSError as error:
+            raise FolderError(f"{self.html} cannot be written ({error.strerror}); choose another path.") from None
+
+    def _prove_network(self) -> int:
+        from backproof.training.settings import Settings, SettingsError
 
         settings = Settings(hidden=self.hidden, correction=self.correction, batch_size=self.batch_size, seed=self.seed)
+        if self.html is not None and self.grain == "both":
+            raise SettingsError("--html shows one report; add --grain steps or --grain fused.")
+
         from torch import Generator
 
         from backproof import experiment, text
         from backproof.models import mlp
         from backproof.proof import network
-        from backproof.proof.compare import all_agree
 
         corpus = text.read_corpus(self.data)
         vocabulary, splits = experiment.prepare(corpus, settings)
@@ -51,28 +89,42 @@ class Prove:
         batch = experiment.draw_batch(splits, self.batch_size, generator)
         given = parameters, batch.contexts, batch.targets, self.correction
 
-        print_corpus(corpus)
-        console.print(
-            f"One minibatch of {self.batch_size}, {self.hidden} hidden neurons, "
-            f"{sum(tensor.numel() for tensor in parameters):,} parameters."
-        )
-        rows = []
+        reports: dict[str, Report] = {}
         if self.grain != "fused":
-            heading("Gradients by hand, step by step, against automatic differentiation")
-            steps = network.prove_steps(*given)
-            print_comparisons(steps)
-            rows += steps
-            if note := network.rounding_note(*given):
-                console.print(note, style="dim")
+            reports["steps"] = network.prove_steps(*given)
         if self.grain != "steps":
-            heading("Fused gradients, against automatic differentiation")
-            fused = network.prove_fused(*given)
-            print_comparisons(fused)
-            rows += fused
-        agreeing, exact = sum(row.agrees for row in rows), sum(row.exact for row in rows)
-        proved = all_agree(rows)
-        console.print(
-            f"\n{agreeing} of {len(rows)} gradients proved, {exact} of them exact to the last bit.",
-            style="bold green" if proved else "bold red",
-        )
-        return 0 if proved else _FAILED
+            reports["fused"] = network.prove_fused(*given)
+        if self.html is not None:
+            self._save_page(reports[self.grain])
+        if self.json:
+            console.print(json.dumps({grain: json.loads(report.to_json()) for grain, report in reports.items()}))
+        else:
+            print_corpus(corpus)
+            console.print(
+                f"One minibatch of {self.batch_size}, {self.hidden} hidden neurons, "
+                f"{sum(tensor.numel() for tensor in parameters):,} parameters."
+            )
+            _print_network(reports, network.rounding_note(*given))
+        return 0 if all(report.ok for report in reports.values()) else _FAILED
+
+
+_HEADINGS = {
+    "steps": "Gradients by hand, step by step, against automatic differentiation",
+    "fused": "Fused gradients, against automatic differentiation",
+}
+
+
+def _print_network(reports: dict[str, Report], note: str) -> None:
+    for grain, report in reports.items():
+        heading(_HEADINGS[grain])
+        print_rows(report.rows)
+        if grain == "steps" and note:
+            console.print(note, style="dim")
+        if not report.ok:
+            console.print(f"\n{report}")
+    rows = [row for report in reports.values() for row in report.rows]
+    proved, exact = sum(row.ok for row in rows), sum(row.exact for row in rows)
+    console.print(
+        f"\n{proved} of {len(rows)} gradients proved, {exact} of them exact to the last bit.",
+        style="bold green" if proved == len(rows) else "bold red",
+    )

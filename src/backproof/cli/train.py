@@ -12,8 +12,8 @@ from backproof.cli.console import (
     complain,
     console,
     heading,
-    print_comparisons,
     print_corpus,
+    print_rows,
     this_command,
     training_display,
 )
@@ -86,7 +86,7 @@ def _print_result(result: Result) -> None:
     )
     if result.proof:
         heading("Gradients of the trained parameters, against automatic differentiation")
-        print_comparisons(result.proof)
+        print_rows(result.proof)
     heading("Loss after calibration on the training split (nats per symbol)")
     print_losses(result.losses)
     if result.samples:

@@ -203,15 +203,39 @@ def forward(p: Parameters, x: Contexts, y: Targets, correction: int = 1) -> tupl
     return loss, Saved(embcat, bnraw, bnvar_inv, h, logprobs)
 
 
+class FusedSteps(NamedTuple):
+    """The gradients that the fused backward pass goes through, the parameters' first."""
+
+    C: VE
+    W1: TE_H
+    b1: H
+    W2: HV
+    b2: V
+    bngain: OneH
+    bnbias: OneH
+    embcat: NTxE
+    hprebn: NH
+    hpreact: NH
+    h: NH
+    logits: NV
+
+
 def backward(p: Parameters, s: Saved, x: Contexts, y: Targets, correction: int = 1) -> Parameters:
     """The gradients of the parameters, fused."""
+    return Parameters(*backward_fused_steps(p, s, x, y, correction)[: len(Parameters._fields)])
+
+
+def backward_fused_steps(p: Parameters, s: Saved, x: Contexts, y: Targets, correction: int = 1) -> FusedSteps:
+    """All that the fused pass computes on its way, so that each of its lines can be proved."""
     dlogits = cross_entropy_backward(s.logprobs, y)
     dh, dW2, db2 = linear_backward(s.h, p.W2, dlogits)
     dhpreact = tanh_backward(s.h, dh)
     dhprebn, dbngain, dbnbias = batchnorm_backward(s.bnraw, s.bnvar_inv, p.bngain, dhpreact, correction)
     dembcat, dW1, db1 = linear_backward(s.embcat, p.W1, dhprebn)
     dC = embedding_backward(p.C, x, dembcat)
-    return Parameters(dC, dW1, db1, dW2, db2, dbngain, dbnbias)
+    return FusedSteps(
+        dC, dW1, db1, dW2, db2, dbngain, dbnbias, dembcat, dhprebn, dhpreact, dh, dlogits
+    )  # fmt: skip
 
 
 class Statistics(NamedTuple):

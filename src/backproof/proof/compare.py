@@ -1,77 +1,53 @@
-"""One gradient held against another, strictly: nothing is broadcast, and the first thing that is wrong is what is said.
+"""One gradient held against another, strictly: nothing is broadcast, and the first thing that is wrong is said.
 
-The order is shape, type, finiteness, then every element.
+This is the notebooks' `cmp`, for when the right gradient is at hand; `check` and `prove` find it, and the fault,
+themselves. The order is shape, type, finiteness, then every element.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from math import isfinite, nan
+from math import nan
 
 import torch
 from torch import Tensor
 
+from backproof.proof.records import Row, Verdict
 
-@dataclass(frozen=True)
-class Comparison:
-    """How the gradient `d<name>` that was computed compares with the one that is right.
 
-    `exact` is equality of every bit, `approximate` is `torch.allclose` with its default tolerances,
-    `max_difference` the largest absolute difference of an element (nan where there is none to take).
-    `problem` is empty, or one sentence on why the two do not agree; a row that `settle` found to differ by rounding
-    alone has none, even if it is not approximate.
+def compare(name: str, got: Tensor | None, expected: Tensor | None) -> Row:
+    """Compare the gradient `got` of the value `name` with `expected`; None means that there is no gradient.
+
+    In the row, `exact` is equality of every bit, `approximate` is `torch.allclose` with its default tolerances, and
+    `max_difference` the largest absolute difference of an element. The verdict is exact, rounding (where the two are
+    approximately equal) or what is wrong; then `message` is one sentence about it.
     """
-
-    name: str
-    exact: bool = False
-    approximate: bool = False
-    max_difference: float = nan
-    problem: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        return not self.problem
-
-    def __str__(self) -> str:
-        line = (
-            f"{self.name:15s} | exact: {self.exact!s:5s} | approximate: {self.approximate!s:5s} | "
-            f"maxdiff: {float(f'{self.max_difference:.10g}')}"
-        )
-        return f"{line}\n    {self.problem}" if self.problem else line
-
-
-def compare(name: str, got: Tensor | None, expected: Tensor | None) -> Comparison:
-    """Compare the gradient `got` of the value `name` with `expected`; None means that there is no gradient."""
     if expected is None:
-        return Comparison(name, problem=f"The loss does not depend on {name}, so that it has no gradient.")
+        return Row(name, Verdict.UNREACHABLE, message=f"The loss does not depend on {name}, so it has no gradient.")
     if got is None:
-        return Comparison(name, problem=f"d{name} is missing; its shape should be {_shape(expected)}.")
+        return Row(name, Verdict.MISSING, message=f"d{name} is missing; its shape should be {_shape(expected)}.")
     if got.shape != expected.shape:
-        return Comparison(
-            name,
-            problem=f"d{name} has the shape {_shape(got)} and {name} has {_shape(expected)}; they have to be the same.",
-        )
+        sentence = f"d{name} has the shape {_shape(got)} and {name} has {_shape(expected)}; they have to be the same."
+        return Row(name, Verdict.SHAPE, message=sentence)
     if got.dtype != expected.dtype:
-        return Comparison(name, problem=f"d{name} has the type {got.dtype} and {name} has {expected.dtype}.")
+        return Row(name, Verdict.DTYPE, message=f"d{name} has the type {got.dtype} and {name} has {expected.dtype}.")
     if not torch.isfinite(got).all() and torch.isfinite(expected).all():
         index = tuple(torch.nonzero(~torch.isfinite(got))[0].tolist())
-        return Comparison(name, problem=f"d{name} is {got[index].item()} at {list(index)}.")
+        return Row(name, Verdict.NOT_FINITE, message=f"d{name} is {got[index].item()} at {list(index)}.")
     difference = (got - expected).abs().max().item() if got.numel() else 0.0
-    exact, approximate = torch.equal(got, expected), torch.allclose(got, expected)
-    return Comparison(name, exact, approximate, difference, "" if approximate else _worst(name, got, expected))
+    if torch.equal(got, expected):
+        return Row(name, Verdict.EXACT, exact=True, approximate=True, max_difference=difference)
+    if torch.allclose(got, expected):
+        return Row(name, Verdict.ROUNDING, approximate=True, max_difference=difference)
+    return Row(name, Verdict.WRONG, message=_worst(name, got, expected), max_difference=difference)
 
 
-def settle(row: Comparison, in_float64: Comparison) -> Comparison:
-    """The row without its problem, if all that it differed by is gone in float64: rounding, and not a mistake."""
-    rounding = in_float64.agrees and isfinite(row.max_difference)
-    return replace(row, problem="") if rounding else row
-
-
-def all_agree(comparisons: Iterable[Comparison]) -> bool:
-    """True when there is at least one comparison and none has a problem."""
-    verdicts = [comparison.agrees for comparison in comparisons]
-    return bool(verdicts) and all(verdicts)
+def notebook_line(row: Row) -> str:
+    """A row as the notebooks print it: `h               | exact: True  | approximate: True  | maxdiff: 0.0`."""
+    difference = nan if row.max_difference is None else row.max_difference
+    return (
+        f"{row.name:15s} | exact: {row.exact!s:5s} | approximate: {row.approximate!s:5s} | "
+        f"maxdiff: {float(f'{difference:.10g}')}"
+    )
 
 
 def _worst(name: str, got: Tensor, expected: Tensor) -> str:

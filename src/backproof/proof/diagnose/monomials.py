@@ -1,0 +1,363 @@
+"""Shares of the form c · U · X^p · Y^q, summed to shape: a factor left out, put in, exchanged, or to another power.
+
+U is the reader's gradient. The right share is written in this form first, from the values near the line; then the
+user's. What differs between the two is the finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from backproof.proof.diagnose.constants import meaning
+from backproof.proof.diagnose.fault import Fault, Finding, Part
+
+_POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1.5, -1.5)
+_TAKE = 10  # indices of each dimension that a formula is tried on
+_FAR = 60  # values and gradients of other lines that are tried
+
+
+class Column(NamedTuple):
+    """A tensor to some power, whole and on the sample."""
+
+    name: str
+    power: float
+    whole: Tensor
+    sample: Tensor
+
+
+class Monomial(NamedTuple):
+    """c · first · Π column; `first` is the reader's gradient unless named otherwise."""
+
+    c: float
+    first: str
+    columns: tuple[Column, ...]
+
+    @property
+    def powers(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for column in self.columns:
+            found[column.name] = found.get(column.name, 0.0) + column.power
+        return {name: power for name, power in found.items() if power}
+
+    def __str__(self) -> str:
+        parts = [self.first, *(power_of(name, power) for name, power in self.powers.items())]
+        return ("" if self.c == 1 else "-" if self.c == -1 else f"{self.c:.4g} * ") + " * ".join(parts)
+
+
+class Bench:
+    """One share laid out for trying formulas: the shape products have, and a sample of the elements of the sum."""
+
+    def __init__(self, fault: Fault, part: Part) -> None:
+        self.fault, self.part = fault, part
+        self.shape = part.expected.shape
+        self.full = torch.broadcast_shapes(part.upstream.shape, self.shape)
+        offset = len(self.full) - len(self.shape)
+        self.kept = [dim for dim in range(offset, len(self.full)) if self.shape[dim - offset] == self.full[dim]]
+        wrong = (fault.difference / fault.measure).abs().nan_to_num(0.0)[part.window]
+        self.indices = {}
+        for dim in self.kept:
+            size = self.full[dim]
+            peak = wrong.movedim(dim - offset, 0).reshape(size, -1).amax(1)
+            worst = peak.topk(min(_TAKE // 2, size)).indices
+            even = torch.linspace(0, size - 1, min(_TAKE - _TAKE // 2, size), device=worst.device).round().long()
+            self.indices[dim] = torch.cat([worst, even]).unique()
+        self.lost = tuple(dim for dim in range(len(self.full)) if dim not in self.kept)
+
+    def take(self, tensor: Tensor) -> Tensor:
+        """The sample of a tensor that spreads to the products' shape, before summing."""
+        tensor = tensor.expand(self.full)
+        for dim, chosen in self.indices.items():
+            tensor = tensor.index_select(dim, chosen)
+        return tensor
+
+    def take_sum(self, tensor: Tensor) -> Tensor:
+        """The same sample of a tensor of the value's shape."""
+        tensor = tensor.reshape((1,) * (len(self.full) - len(self.shape)) + tuple(self.shape))
+        for dim, chosen in self.indices.items():
+            tensor = tensor.index_select(dim, chosen)
+        return tensor.flatten()
+
+    def column(self, name: str, tensor: Tensor, power: float) -> Column | None:
+        if tensor.shape == self.fault.got.shape != self.shape:
+            tensor = tensor[self.part.window]
+        try:
+            spread = tensor.double().expand(self.full)
+        except RuntimeError:
+            return None
+        whole = spread if power == 1 else spread.abs() ** power * (spread.sign() if power % 2 else 1)
+        sample = self.take(whole)
+        if power < 0:
+            sample, whole = (torch.where(t.isfinite(), t, 0) for t in (sample, whole))
+        flat = sample.flatten()
+        if not bool(flat.isfinite().all()) or flat.numel() < 2 or bool((flat == flat[0]).all()):
+            return None  # no number at all, or one that no factor can be told from
+        return Column(name, power, whole, sample)
+
+    def made(self, first: Tensor, columns: tuple[Column, ...]) -> Tensor:
+        product = first.expand(self.full)
+        for column in columns:
+            product = product * column.whole
+        return product.sum_to_size(self.shape)
+
+    def fits(
+        self, target: Tensor, first: Tensor, tries: list[tuple[Column, ...]]
+    ) -> Iterator[tuple[float, tuple[Column, ...]]]:
+        """Those of `tries` that come close to `target` on the sample, with their factor c; vectorised over all."""
+        wanted, start = self.take_sum(target), self.take(first)
+        size = float(wanted.norm())
+        for at in range(0, len(tries) if size else 0, 256):
+            some = tries[at : at + 256]
+            products = torch.stack([_product(start, columns) for columns in some])
+            if self.lost:
+                products = products.sum([dim + 1 for dim in self.lost])
+            products = products.flatten(1)
+            norms = (products * products).sum(1)
+            c = (products @ wanted) / norms
+            misfit = (products * c.unsqueeze(1) - wanted).norm(dim=1) / size
+            for index in (misfit <= 5e-3).nonzero().flatten().tolist():
+                yield float(c[index]), some[index]
+
+
+def _product(start: Tensor, columns: tuple[Column, ...]) -> Tensor:
+    for column in columns:
+        start = start * column.sample
+    return start
+
+
+def benches(fault: Fault) -> Iterator[Bench]:
+    """The shares that formulas can be tried on: products sum, or spread, to the value's shape."""
+    for part in fault.parts:
+        try:
+            bench = Bench(fault, part)
+        except RuntimeError:
+            continue
+        if part.expected.numel() > 1 and len(bench.full) >= len(bench.shape):
+            yield bench
+
+
+def changed_factor(fault: Fault) -> Iterator[Finding]:
+    """Against the right formula: a factor left out, put in, or to another power, among the values near the line."""
+    return _changed(fault, constant=False)
+
+
+def changed_factor_and_constant(fault: Fault) -> Iterator[Finding]:
+    """The same, and a constant factor is wrong as well."""
+    return _changed(fault, constant=True)
+
+
+def _changed(fault: Fault, *, constant: bool) -> Iterator[Finding]:
+    for bench in benches(fault):
+        part = bench.part
+        local = _columns(bench, fault.local(part.reader), _POWERS)
+        right = _right(bench, local)
+        tries: list[tuple[Column, ...]] = [(one,) for one in local]
+        tries += [(a, b) for i, a in enumerate(local) for b in local[i + 1 :] if a.name != b.name]
+        if right is not None:
+            tries = [right.columns[:i] + right.columns[i + 1 :] for i in range(len(right.columns))] + tries
+            tries += [(*right.columns, one) for one in local]
+            found = _first(bench, part.upstream, tries, None if constant else right.c)
+            if found is not None:
+                yield _compared(bench, right, found)
+                return
+            continue
+        found = (
+            None if constant else _relative(bench, local)
+        )  # the right share has no such form, but may be off by a factor
+        if found is not None:
+            yield found
+            return
+
+
+def exchanged_factor(fault: Fault) -> Iterator[Finding]:
+    """Another value, or a gradient, where one of the factors of the right formula belongs."""
+    for bench in benches(fault):
+        part = bench.part
+        right = _right(bench, _columns(bench, fault.local(part.reader), _POWERS))
+        if right is None:
+            continue
+        for name, gradient, tensor in others(fault):
+            for index, old in enumerate(right.columns):
+                column = bench.column(name, tensor, old.power)
+                plain = bench.column(name, tensor, 1.0) if old.power != 1 else None
+                for new in (column, plain):
+                    if new is None:
+                        continue
+                    columns = (*right.columns[:index], new, *right.columns[index + 1 :])
+                    if _verified(bench, part.upstream, right.c, columns):
+                        yield _exchanged(bench, old, new, gradient, right)
+                        return
+
+
+def plain_product(fault: Fault) -> Iterator[Finding]:
+    """U · X for a value X near the line, where the right share is no such product."""
+    for bench in benches(fault):
+        part = bench.part
+        if _right(bench, _columns(bench, fault.local(part.reader), _POWERS)) is not None:
+            continue
+        for column in _columns(bench, fault.local(part.reader), (1.0,)):
+            for c in (1.0, -1.0):
+                if _verified(bench, part.upstream, c, (column,)):
+                    made = f"{'-' if c < 0 else ''}{part.d} * {column.name}"
+                    yield Finding(
+                        "F14",
+                        "it is the derivative of a different forward pass",
+                        f"{part.subject} equals {made}, to rounding, and that is not the derivative of {part.line}.",
+                        f"derive {part.line} again",
+                    )
+                    return
+
+
+def two_strangers(fault: Fault) -> Iterator[Finding]:
+    """The product of two tensors, one of them at least a gradient, neither of which belongs there as it is."""
+    for bench in benches(fault):
+        right = _right(bench, _columns(bench, fault.local(bench.part.reader), _POWERS))
+        if right is None:
+            continue
+        pool = [(name, gradient, tensor) for name, gradient, tensor in others(fault)]
+        for name, gradient, tensor in pool:
+            first = bench.column(name, tensor, 1.0)
+            if not gradient or first is None:
+                continue
+            tries = [(c,) for n, _, t in pool if (c := bench.column(n, t, 1.0)) is not None]
+            for c, columns in bench.fits(bench.part.got, first.whole, tries):
+                other = columns[0].name
+                if abs(c - right.c) <= 1e-2 * abs(right.c) and _verified(bench, first.whole, right.c, columns):
+                    yield Finding(
+                        "F15",
+                        f"{name} and {other} stand where {right} belongs",
+                        f"{bench.part.subject} equals {name} * {other}, to rounding.",
+                        f"use {right}, the derivative of {bench.part.line}",
+                    )
+                    return
+
+
+def others(fault: Fault) -> list[tuple[str, bool, Tensor]]:
+    """Other tensors that may stand in this line by mistake, near ones first: name, whether a gradient, numbers."""
+    near = [fault.name, *fault.readers, *(s for r in fault.readers for s in fault.siblings(r)), *fault.inputs]
+    names = [name for name in dict.fromkeys((*near, *fault.graph.names)) if name in fault.graph.values]
+    found = []
+    for name in names[:_FAR]:
+        value = fault.graph.values[name].detach()
+        if value.is_floating_point() and value.numel() > 1:
+            found.append((name, False, value))
+    for name in [name for name in names if name in set(fault.at_hand)][:_FAR]:
+        gradient = fault.case.upstream(name)
+        if gradient is not None and gradient.numel() > 1:
+            found.append((fault.case.d(name), True, gradient))
+    return found
+
+
+def _columns(bench: Bench, names: tuple[str, ...], powers: tuple[float, ...]) -> list[Column]:
+    found = []
+    for name in names:
+        value = bench.fault.graph.values[name].detach()
+        if value.is_floating_point():
+            found += [c for power in powers if (c := bench.column(name, value, power)) is not None]
+    return found
+
+
+def _right(bench: Bench, local: list[Column]) -> Monomial | None:
+    """The right share as a formula of the values near the line."""
+    tries: list[tuple[Column, ...]] = [(), *((one,) for one in local)]
+    tries += [(a, b) for i, a in enumerate(local) for b in local[i + 1 :] if a.name != b.name]
+    part = bench.part
+    for c, columns in bench.fits(part.expected, part.upstream, tries):
+        for number in (_plain(c), c):
+            made = number * bench.made(part.upstream, columns)
+            if bool(((made - part.expected).abs() <= bench.fault.allowed[part.window]).all()):
+                return Monomial(number, bench.part.d, columns)
+    return None
+
+
+def _first(bench: Bench, first: Tensor, tries: list[tuple[Column, ...]], only: float | None) -> Monomial | None:
+    for c, columns in bench.fits(bench.part.got, first, tries):
+        if only is not None and abs(c - only) > 1e-2 * abs(only):
+            continue
+        for number in (_plain(c), c) if only is None else (only,):
+            if _verified(bench, first, number, columns):
+                return Monomial(number, bench.part.d, columns)
+    return None
+
+
+def _verified(bench: Bench, first: Tensor, c: float, columns: tuple[Column, ...]) -> bool:
+    if next(bench.fits(bench.part.got, first, [columns]), None) is None:
+        return False
+    return bench.fault.explains(bench.part.whole(c * bench.made(first, columns)))
+
+
+def _plain(c: float) -> float:
+    """Whole numbers and quarters are taken to be meant as such, if they then fit."""
+    near = round(c * 4) / 4
+    return near if near and abs(c - near) <= 1e-2 * abs(near) else c
+
+
+def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding:
+    fault, line = bench.fault, bench.part.line
+    why = f"{bench.part.subject} equals {found}, to rounding; the right one is {right}."
+    old, new = right.powers, found.powers
+    lost = [name for name in old if name not in new]
+    extra = [name for name in new if name not in old]
+    factor = meaning(fault, found.c / right.c) if abs(found.c / right.c - 1) > 1e-3 else None
+    also = f", and a factor {factor.factor} is too much" if factor else ""
+    if lost and not extra:
+        text = " and ".join(power_of(name, old[name]) for name in lost)
+        return Finding("F16", f"the factor {text} is left out{also}", why, f"multiply by {text}")
+    if extra and not lost and all(new[name] == power for name, power in old.items()):
+        text = " and ".join(power_of(name, new[name]) for name in extra)
+        return Finding("F16", f"the factor {text} does not belong there{also}", why, f"take {text} out")
+    changed = next((name for name in old if old[name] != new.get(name)), None)
+    if not lost and not extra and changed is not None:
+        head = f"{power_of(changed, new[changed])} stands where {power_of(changed, old[changed])} belongs"
+    else:
+        head = f"{_all(new)} stands where {_all(old)} belongs"
+    return Finding(
+        "F14", f"{head}, as in the derivative of a different forward pass{also}", why, f"derive {line} again"
+    )
+
+
+def _relative(bench: Bench, local: list[Column]) -> Finding | None:
+    """got = expected · X^p, where the right share itself is no such product, as behind a softmax."""
+    part, fault = bench.part, bench.fault
+    if bench.lost or part.expected.shape != bench.full:
+        return None
+    tries: list[tuple[Column, ...]] = [(one,) for one in local if one.power > 0]
+    for c, (column,) in bench.fits(part.got, part.expected, tries):
+        if fault.explains(part.whole(_plain(c) * part.expected * column.whole)):
+            text = power_of(column.name, column.power)
+            why = f"{part.subject} equals the right one times {text}, to rounding."
+            return Finding("F16", f"the factor {text} does not belong there", why, f"take {text} out")
+    for c, (column,) in bench.fits(part.expected, part.got, tries):
+        made = part.expected / (_plain(c) * column.whole)  # where X is 0, the right share is 0 too, and says nothing
+        if fault.explains(part.whole(torch.where(column.whole == 0, part.got, made))):
+            text = power_of(column.name, column.power)
+            why = f"{part.subject} times {text} equals the right one, to rounding."
+            return Finding("F16", f"the factor {text} is left out", why, f"multiply by {text}")
+    return None
+
+
+def _exchanged(bench: Bench, old: Column, new: Column, gradient: bool, right: Monomial) -> Finding:
+    was, now = power_of(old.name, old.power), power_of(new.name, new.power)
+    kind = (
+        f"the gradient {now} stands where the value {was} belongs" if gradient else f"{now} stands where {was} belongs"
+    )
+    return Finding(
+        "F15" if gradient else "F14",
+        kind if gradient else f"{kind}, as in the derivative of a different forward pass",
+        f"{bench.part.subject} equals {right.first} * {now}"
+        + ("" if len(right.columns) == 1 else ", with the other factors right")
+        + ", to rounding.",
+        f"use {right}",
+    )
+
+
+def power_of(name: str, power: float) -> str:
+    """A factor as it is written: `x`, or `x**-1.5`."""
+    return name if power == 1 else f"{name}**{power:g}"
+
+
+def _all(powers: dict[str, float]) -> str:
+    return " * ".join(power_of(name, power) for name, power in powers.items()) or "1"

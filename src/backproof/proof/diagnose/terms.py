@@ -1,0 +1,180 @@
+"""Sums of shares: one missing, one twice, one with another sign or factor, one not complete when it was used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import torch
+
+from backproof.proof.diagnose.constants import fitted_factor, meaning
+from backproof.proof.diagnose.fault import Fault, Finding, Term
+from backproof.proof.diagnose.lines import formula
+from backproof.proof.diagnose.wording import lines_of
+from backproof.proof.records import listed
+
+
+def nothing(fault: Fault) -> Iterator[Finding]:
+    """got = 0."""
+    if not bool((fault.got != 0).any()):
+        yield Finding(
+            "F4",
+            "it is zero everywhere",
+            f"{fault.name} does reach the output, through {listed(fault.readers) or 'nothing named'}.",
+            f"compute it from {lines_of(fault, fault.readers)}",
+        )
+
+
+def one_term(fault: Fault) -> Iterator[Finding]:
+    """got = expected + (c - 1) · term, for one term out of several: c is 0, 2, -1, or fitted."""
+    terms = _telling(fault)
+    if len(terms) < 2:
+        return
+    for term in (*fault.shares, *terms):
+        rest = fault.expected - term.tensor
+        for c in (0, 2, -1):
+            if fault.explains(rest + c * term.tensor):
+                yield _counted(fault, term, c)
+                return
+    for term in (*fault.shares, *terms):
+        rest = fault.expected - term.tensor
+        c = fitted_factor(fault.got - rest, term.tensor)
+        if c is None or not fault.explains(rest + c * term.tensor):
+            continue
+        inside = any(t is term for t in terms) and sum(t.path == term.path for t in terms) > 1
+        means = meaning(fault, c, ratios=not inside)
+        if means is None or (means.cause == "F12" and fault.informative < 4):
+            continue
+        yield Finding(
+            "F14" if inside and means.cause == "F12" else means.cause,
+            f"{'a term of ' * inside}the share that comes back through {_path(term)} is off by the constant factor "
+            f"{means.factor}",
+            f"{_read_by(fault)}; all else is right, to rounding{means.likely}.",
+            f"{means.next}, in what flows back through {formula(fault.graph, term.reader)}",
+        )
+        return
+
+
+def several_terms(fault: Fault) -> Iterator[Finding]:
+    """got = the sum of c · term, two or more of them with c = 0, 2 or -1."""
+    terms = _telling(fault)
+    if not 2 < len(terms) <= 8:
+        return
+    for count in range(2, len(terms)):
+        for left_out in combinations(range(len(terms)), count):
+            if fault.explains(fault.expected - sum(terms[i].tensor for i in left_out)):
+                paths = listed([_path(terms[i]) for i in left_out])
+                yield Finding(
+                    "F6",
+                    f"the shares that come back through {paths} are missing",
+                    f"{_read_by(fault)}; your gradient equals the other shares alone (to rounding).",
+                    f"add what flows back through {lines_of(fault, [terms[i].reader for i in left_out])}",
+                )
+                return
+    for changed in combinations(range(len(terms)), 2):
+        for c in (-1, 2):
+            if fault.explains(fault.expected + (c - 1) * sum(terms[i].tensor for i in changed)):
+                paths = listed([_path(terms[i]) for i in changed])
+                what = "have the wrong sign" if c < 0 else "are counted twice"
+                yield Finding(
+                    "F13" if c < 0 else "F6",
+                    f"the shares that come back through {paths} {what}",
+                    f"{_read_by(fault)}; all else is right, to rounding.",
+                    "flip these signs" if c < 0 else "add each once",
+                )
+                return
+
+
+def incomplete_upstream(fault: Fault) -> Iterator[Finding]:
+    """The line read a gradient to which not all shares had been added yet."""
+    from backproof.proof.diagnose.fault import Fault as Upstream
+
+    for part in fault.parts:
+        blamed = fault.case.blames.found.get(part.reader)
+        if blamed is None or part.reader not in fault.case.handed:
+            continue
+        reader = Upstream(fault.case, blamed)
+        for sub in reader.parts:
+            if len(reader.parts) < 2:
+                break
+            for kept in (sub.rest, reader.expected - sub.rest):
+                sent = fault.through(part, kept)
+                if sent is not None and fault.explains(part.rest + sent):
+                    d = part.d
+                    yield Finding(
+                        "F6",
+                        f"it was computed from {d} before {d} was complete",
+                        f"it equals what flows back when {d} lacks one of its shares ({listed(reader.readers)}).",
+                        f"add up {d} first, then compute {fault.d}",
+                    )
+                    return
+
+
+def unreached(fault: Fault) -> Iterator[Finding]:
+    """got holds what would come back through readers on which the output does not depend."""
+    graph = fault.graph
+    dead = [name for name in fault.case.readers_of_dead(fault.name) if name in fault.case.handed_dead]
+    if not dead:
+        return
+    extra = torch.zeros_like(fault.expected)
+    for name in dead:
+        sent = fault.back(name, fault.case.handed_dead[name])
+        if sent is None or sent.shape != extra.shape:
+            return
+        extra = extra + sent
+    alone = fault.explains(extra)
+    if alone or fault.explains(fault.expected + extra):
+        ds = listed([fault.case.d(name) for name in dead])
+        live = listed(graph.readers[fault.name])
+        yield Finding(
+            "F4",
+            f"it is what comes back through {listed(dead)}, and the output does not depend on {_them(dead)}",
+            f"{fault.name} reaches the output through {live} only; your line uses {ds}.",
+            f"if {listed(dead)} should reach the output, mend the forward pass where {live} reads {fault.name}",
+        )
+
+
+def _them(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
+
+
+def _counted(fault: Fault, term: Term, c: int) -> Finding:
+    d = fault.case.d(term.reader)
+    line = formula(fault.graph, term.reader)
+    whole = any(t is term for t in fault.shares)
+    others = [t for t in _telling(fault) if t is not term and not (whole and t.reader == term.reader)]
+    if c == 0:
+        alone = " and ".join(dict.fromkeys(_path(t) for t in others))
+        same = any(t.path == term.path for t in others)
+        return Finding(
+            "F6",
+            f"{'one of the shares' if same else 'the share'} that comes back through {_path(term)} is missing",
+            f"{_read_by(fault)}; your gradient equals the share of {alone} alone (to rounding).",
+            f"add what flows back from {d} through {line}",
+        )
+    if c == 2:
+        return Finding(
+            "F6",
+            f"the share that comes back through {_path(term)} is counted twice",
+            f"{_read_by(fault)}; with that share once, your gradient would be right to rounding.",
+            f"add what flows back from {d} through {line} once",
+        )
+    return Finding(
+        "F13",
+        f"the share that comes back through {_path(term)} has the wrong sign",
+        f"{_read_by(fault)}; with that share's sign flipped, your gradient would be right to rounding.",
+        f"flip the sign of what flows back from {d} through {line}",
+    )
+
+
+def _telling(fault: Fault) -> list[Term]:
+    """The terms whose absence would show."""
+    return [term for term in fault.terms if bool((term.tensor.abs() > fault.allowed).any())]
+
+
+def _path(term: Term) -> str:
+    return term.reader if len(term.path) == 1 else " from ".join(reversed(term.path))
+
+
+def _read_by(fault: Fault) -> str:
+    return f"{fault.name} is read by {listed(fault.readers)}"

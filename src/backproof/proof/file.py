@@ -1,0 +1,124 @@
+"""Proving a file: load FILE.py with `forward`, `backward` and `inputs`, and say in one sentence what hinders it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import torch
+
+from backproof.proof.calls import CannotProveError
+from backproof.proof.prove import prove
+from backproof.proof.records import Report
+
+_WANTED = "define forward, backward and inputs in it"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a file offers to be proved."""
+
+    forward: Callable
+    backward: Callable
+    inputs: Any
+    output: str | None = None
+
+
+def prove_file(path: str | Path, **options: Any) -> Report:
+    """`prove(forward, backward, inputs)` with what FILE.py defines; `options` are those of `prove`.
+
+    Raises CannotProveError, one sentence with the way out, where the file or its functions cannot be run.
+    """
+    with _imported(Path(path)) as case:
+        options.setdefault("output", case.output)
+        return prove(case.forward, case.backward, case.inputs, **options)
+
+
+def load_case(path: str | Path) -> Case:
+    """The definitions of FILE.py. Raises CannotProveError, one sentence with the way out."""
+    with _imported(Path(path)) as case:
+        return case
+
+
+@contextmanager
+def _imported(path: Path) -> Iterator[Case]:
+    """Runs the file as Python runs a script: its own folder is importable for as long as its functions may run."""
+    name = f"backproof_proved_{path.stem}"
+    code = _compiled(path)
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None  # its name ends in .py
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    sys.modules[name] = module  # dataclasses and pickling look their module up
+    try:
+        try:
+            exec(code, module.__dict__)
+        except (Exception, SystemExit) as error:
+            raise CannotProveError(f"{path} cannot be imported: {_reason(error, path)}.") from error
+        yield _case(path, vars(module))
+    finally:
+        sys.modules.pop(name, None)
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def _compiled(path: Path) -> CodeType:
+    """The file's code, compiled here so that no cache file appears beside it and none that is stale is used."""
+    if path.is_dir():
+        raise CannotProveError(f"{path} is a folder; give a Python file and {_WANTED}.")
+    if path.suffix != ".py":
+        raise CannotProveError(f"{path} is not a Python file; give a file that ends in .py and {_WANTED}.")
+    try:
+        return compile(path.read_bytes(), str(path.resolve()), "exec")
+    except FileNotFoundError:
+        raise CannotProveError(f"There is no file {path}; give the path of a Python file and {_WANTED}.") from None
+    except OSError as error:
+        raise CannotProveError(f"{path} cannot be read: {error.strerror}.") from error
+    except SyntaxError as error:
+        if not error.lineno:  # NUL bytes, or no UTF-8
+            raise CannotProveError(f"{path} is not a Python file: {error.msg}.") from error
+        raise CannotProveError(f"{path} has a syntax error at line {error.lineno}: {error.msg}.") from error
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    line, frame = None, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == str(path.resolve()):
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    if isinstance(error, SyntaxError):  # in a module that the file imports
+        return f"{error.filename} has a syntax error at line {error.lineno}: {error.msg}"
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}{f' at line {line}' if line else ''}{f': {text}' if text else ''}"
+
+
+def _case(path: Path, names: Mapping[str, Any]) -> Case:
+    missing = [name for name in ("forward", "backward", "inputs") if name not in names]
+    if missing:
+        raise CannotProveError(f"{path} does not define {_and(missing)}; {_WANTED}.")
+    for name in ("forward", "backward"):
+        if not callable(names[name]):
+            raise CannotProveError(f"{name} in {path} must be a function; it is a {type(names[name]).__name__}.")
+    inputs = names["inputs"]
+    if not callable(inputs) and not isinstance(inputs, Mapping | tuple | list | torch.Tensor):
+        raise CannotProveError(
+            f"inputs in {path} must be a mapping of names to tensors, a tuple of tensors, or a function that returns "
+            f"one of these (its first argument, if it has one, is the size); it is a {type(inputs).__name__}."
+        )
+    output = names.get("output")
+    if output is not None and not isinstance(output, str):
+        raise CannotProveError(
+            f"output in {path} must be the name of one of forward's values; it is a {type(output).__name__}."
+        )
+    return Case(names["forward"], names["backward"], inputs, output)
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

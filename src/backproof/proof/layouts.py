@@ -1,0 +1,84 @@
+"""The same numbers, laid out in memory in other ways, and numbers that repeat with stride 0.
+
+A kernel that takes its argument for contiguous reads the wrong numbers from all of these. The gaps hold other
+numbers, and the memory always reaches as far as a contiguous tensor would, so such a kernel reads wrong numbers
+rather than foreign memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def strided(value: Tensor) -> Tensor | None:
+    """Every second element of a row twice as long (`big[..., ::2]`)."""
+    if value.ndim == 0 or value.numel() < 2:
+        return None
+    wide = _filler((*value.shape[:-1], 2 * value.shape[-1]), value)
+    wide[..., ::2] = value
+    return wide[..., ::2]
+
+
+def transposed(value: Tensor) -> Tensor | None:
+    """The last two dimensions swapped in memory (`big.mT`)."""
+    if value.ndim < 2 or min(value.shape[-2:]) < 2:
+        return None
+    return value.mT.contiguous().mT
+
+
+def offset(value: Tensor) -> Tensor | None:
+    """Contiguous, but starting in the middle of its memory (`big[3:]`)."""
+    if value.numel() == 0:
+        return None
+    big = _filler((value.numel() + 3,), value)
+    big[3:] = value.reshape(-1)
+    return big[3:].view(value.shape)
+
+
+def expanded(value: Tensor) -> Tensor | None:
+    """One number for all elements, stride 0 everywhere: what `sum().backward()` sends."""
+    if value.numel() < 2:
+        return None
+    return _repeated(value, (1,) * value.ndim)
+
+
+def expanded_rows(value: Tensor) -> Tensor | None:
+    """One row for all rows, stride 0 along the first dimension: what `sum(0)` and a broadcast addition send."""
+    if value.ndim < 2 or value.shape[0] < 2:
+        return None
+    return _repeated(value, (1, *value.shape[1:]))
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor | None]] = {
+    "strided": strided,
+    "transposed": transposed,
+    "offset": offset,
+    "expanded": expanded,
+    "expanded rows": expanded_rows,
+}
+"""Every layout by name; a function returns None where a shape has no such layout of its own."""
+
+
+def copied(value: Tensor) -> Tensor:
+    """A copy in memory of its own, with strides and storage offset kept."""
+    memory = value.detach().untyped_storage().clone()
+    whole = torch.empty(0, dtype=value.dtype, device=value.device)
+    return whole.set_(memory, value.storage_offset(), value.shape, value.stride())  # pyright: ignore
+
+
+def _repeated(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    memory = _filler((value.numel(),), value)
+    count = int(torch.Size(shape).numel())
+    memory[:count] = value[tuple(slice(size) for size in shape)].reshape(-1)
+    return memory[:count].view(shape).expand(value.shape)
+
+
+def _filler(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Numbers that are nowhere in `like`: its own values in reverse, moved and scaled, repeated to fill `shape`."""
+    flat = like.detach().reshape(-1).flip(0)
+    count = int(torch.Size(shape).numel())
+    repeats = -(-count // max(flat.numel(), 1))
+    return (flat.repeat(repeats)[:count] * -0.7 + 0.3).to(like.dtype).reshape(shape).contiguous()

@@ -1,0 +1,82 @@
+"""Merging what several replays say about the same value into one row that says which replay showed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from backproof.proof.glance import PROVED
+from backproof.proof.records import Report, Row, Verdict
+
+
+class Ledger:
+    """One row a value: the plain run's, until a replay finds a fault, names a cause, or proves what was untestable."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = {row.name: row for row in rows}
+        self.skipped: list[str] = []
+        self.notes: list[str] = []
+        self.excused: set[str] = set()
+
+    def skip(self, replay: str, why: str) -> None:
+        """Notes a replay that could not be made; it speaks neither for nor against the backward pass."""
+        self.skipped.append(f"{replay}: {why.rstrip('.')}.")
+
+    def note(self, text: str) -> None:
+        """Takes a remark, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def add(self, rows: Iterable[Row], replay: str) -> None:
+        """Takes the findings of a replay; the earliest that shows a fault keeps it, unless a later one knows why."""
+        for row in rows:
+            if row.name in self.excused:
+                continue
+            self.rows[row.name] = _merged(self.rows.get(row.name), row, replay)
+
+    def put(self, row: Row) -> None:
+        """Takes `row` as it is, whatever was known before."""
+        self.rows[row.name] = row
+
+    def excuse(self, row: Row) -> None:
+        """Takes `row`, and lets no replay accuse it: it suffers from damage that another line has done."""
+        self.put(row)
+        self.excused.add(row.name)
+
+    def known(self) -> set[str]:
+        """The culprits found so far, and what suffers from their damage."""
+        return {row.name for row in self.rows.values() if row.culprit} | self.excused
+
+    def unknown(self) -> set[str]:
+        """The culprits whose cause nobody has named yet."""
+        return {row.name for row in self.rows.values() if row.culprit and row.cause is None}
+
+    def report(self) -> Report:
+        return Report(tuple(self.rows.values()), tuple(self.notes), tuple(self.skipped))
+
+
+def finding(row: Row, cause: str | None, claim: str, *details: str, next: str) -> Row:
+    """A wrong row with a cause of its own: claim, details, the evidence that the row has, and what to try.
+
+    The claim goes on from the gradient's name, unless it begins with a capital letter's sentence of its own.
+    """
+    parts = [
+        f"{claim}." if claim[0].isupper() else f"{row.gradient} {claim}.",
+        *details,
+        str(row.evidence or ""),
+        f"next: {next}",
+    ]
+    message = "\n  ".join(part for part in parts if part)
+    return replace(row, verdict=Verdict.WRONG, cause=cause, culprit=True, inherited_from=(), message=message)
+
+
+def _merged(old: Row | None, new: Row, replay: str) -> Row:
+    if new.culprit and (old is None or not old.culprit or (old.cause is None and new.cause is not None)):
+        return replace(new, replay=replay, message=f"{new.message}\n  shown by the replay: {replay}")
+    if old is None:
+        return replace(new, replay=replay)
+    if old.verdict is Verdict.NOT_TESTABLE and new.verdict in PROVED:
+        return replace(
+            old, verdict=new.verdict, replay=replay, message=f"{old.gradient}: proved by the replay: {replay}"
+        )
+    return old

@@ -1,0 +1,73 @@
+"""Proving a forward and a backward function: the plain run, and every replay that shows what it hides."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from backproof.proof.damage import Proof, accuse_overwriting, before_overwriting
+from backproof.proof.ledger import Ledger
+from backproof.proof.records import Report
+from backproof.proof.replays import replay_all, replays_for
+from backproof.proof.runs import Subject, run_backward, run_forward
+from backproof.proof.upstream import judged, upstream_for
+
+SIZES = (67, 7, 2, 1)  # one that leaves a part of every tile of 2, 4, … 64, an odd one, two rows, one row
+_SIZE = 32  # where the size-maker has no size of its own
+
+
+def prove(
+    forward: Callable,
+    backward: Callable,
+    inputs: Any,
+    *,
+    output: str | None = None,
+    constants: Collection[str] = (),
+    sizes: Sequence[int] = SIZES,
+    skip: Collection[str] = (),
+    seed: int = 0,
+) -> Report:
+    """Proves every gradient of `backward` against automatic differentiation of `forward`, plainly and in replays.
+
+    - `forward(**inputs)` (or `forward(*inputs)` for a tuple) returns its named values as a NamedTuple, a dataclass or
+      a mapping; the output is the last of them, or the one called `output`.
+    - `backward(values, upstream)` gets such a record, detached, and the gradient of the output, of the output's shape;
+      it returns gradients under the names of their values (or `d` and the name). A backward function of one
+      argument is taken to start from a scalar loss.
+    - `inputs` is a mapping, a tuple, a function without arguments, or a function of a size n. Floating-point inputs
+      need a gradient unless they are among `constants`.
+    - `sizes` are tried where `inputs` takes a size; `skip` names replays to leave out, such as `"float64"`,
+      `"layouts"` or `"sizes"`.
+
+    The plain run uses a random upstream gradient, or 1 for a scalar. The replays: arguments unchanged, second call,
+    random upstream, shaken gradients (for what is mathematically zero), float64, upstream gradients in other layouts,
+    sizes. A replay that `forward` cannot make (float64, or one row) is listed in the report as skipped. Raises
+    CannotProveError where the functions cannot be run at all.
+    """
+    subject = Subject(forward, backward, inputs, output, frozenset(constants), seed)
+    size = plain_size(inputs)
+    run = run_forward(subject, size)
+    upstream = upstream_for(run.result, seed, plain=True)
+    answer = run_backward(subject, run, upstream.clone())
+    proof = Proof(subject, size, run, upstream, answer)
+    gradients, overwriting = before_overwriting(proof, upstream.clone)
+    ledger = Ledger(judged(run.values, gradients, run.result, upstream))
+    for guilty, victim, write in overwriting:
+        accuse_overwriting(ledger, guilty, victim, write)
+    replay_all(replays_for(proof, sizes), proof, ledger, skip)
+    return ledger.report()
+
+
+def plain_size(inputs: Any) -> int | None:
+    """None where `inputs` takes no size, else the size that it has by default."""
+    if not callable(inputs):
+        return None
+    try:
+        parameters = list(inspect.signature(inputs).parameters.values())
+    except ValueError:
+        return None
+    if not parameters or parameters[0].kind is parameters[0].KEYWORD_ONLY:
+        return None
+    default = parameters[0].default
+    return default if isinstance(default, int) else _SIZE

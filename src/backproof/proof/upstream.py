@@ -1,0 +1,61 @@
+"""Upstream gradients to prove with, and the diagnosis that needs a choice of them: F1, upstream ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from backproof.proof.glance import glance
+from backproof.proof.judge import judge
+from backproof.proof.ledger import finding
+from backproof.proof.records import Row, Verdict
+
+
+def upstream_for(result: Tensor, seed: int, *, plain: bool = False) -> Tensor:
+    """A random gradient of `result`'s shape, the same numbers in every dtype; a plain scalar gets 1."""
+    if plain and result.ndim == 0:
+        return torch.ones_like(result, requires_grad=False)
+    generator = torch.Generator().manual_seed(seed)
+    wide = torch.complex128 if result.is_complex() else torch.float64
+    numbers = torch.randn(result.shape, generator=generator, dtype=wide)
+    if result.ndim == 0:
+        numbers = -1.25 - numbers.abs()  # neither 1 nor near 0
+    return numbers.to(result.dtype).to(result.device)
+
+
+def judged(
+    values: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor | None],
+    result: Tensor,
+    upstream: Tensor | None,
+) -> list[Row]:
+    """The judge's rows; a culprit that is right for another upstream gradient than it was given is F1."""
+    rows = list(judge(values, gradients, result, upstream).rows)
+    suspects = {row.name for row in rows if row.culprit and row.verdict is Verdict.WRONG}
+    for claim, other in _misreadings(upstream) if suspects and upstream is not None else ():
+        fitting = suspects & glance(values, gradients, result, other).right.keys()
+        advice = "multiply by the upstream gradient, element by element, before anything is summed"
+        rows = [finding(row, "F1", claim, next=advice) if row.name in fitting else row for row in rows]
+        suspects -= fitting
+    return rows
+
+
+def _misreadings(upstream: Tensor) -> list[tuple[str, Tensor]]:
+    """What a line may have taken the upstream gradient for, and how to say so."""
+    ones = torch.ones_like(upstream)
+    numbers = upstream.detach().reshape(-1)
+    readings = [("ignores the upstream gradient: yours is the gradient for ones", ones)]
+    if upstream.numel() > 1:
+        single = {
+            "first element": numbers[0],
+            "last element": numbers[-1],
+            "mean": numbers.mean(),
+            "sum": numbers.sum(),
+        }
+        readings += [
+            (f"treats the upstream gradient as one number, its {name}", number * ones)
+            for name, number in single.items()
+        ]
+    return [(claim, other) for claim, other in readings if not torch.equal(other, upstream)]

@@ -1,0 +1,86 @@
+"""`backproof prove FILE.py`: exit codes, and the three forms of the report."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backproof.cli import main
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "layernorm.py"
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> str:
+    source = EXAMPLE.read_text()
+    line = "ddiff = dxhat / s.std + 2 * s.diff * dsq"
+    assert line in source
+    path = tmp_path / "wrong.py"
+    path.write_text(source.replace(line, "ddiff = dxhat / s.std"))
+    return str(path)
+
+
+def test_a_right_file_is_proved(capsys):
+    assert main(["prove", str(EXAMPLE)]) == 0
+    assert "9 of 9 gradients proved." in capsys.readouterr().out
+
+
+def test_a_wrong_file_is_not_and_the_report_names_the_line(capsys, wrong: str):
+    assert main(["prove", wrong]) == 1
+    out = capsys.readouterr().out
+    assert "ddiff is wrong: the share that comes back through sq is missing." in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_json_is_for_programs(capsys, wrong: str):
+    assert main(["prove", wrong, "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is False
+    assert report["culprits"] == ["diff"]
+    (row,) = (row for row in report["rows"] if row["name"] == "diff")
+    assert row["cause"] == "F6"
+
+
+def test_html_is_a_page_of_its_own(capsys, wrong: str, tmp_path: Path):
+    page = tmp_path / "report.html"
+    assert main(["prove", wrong, "--html", str(page)]) == 1
+    text = page.read_text()
+    assert "ddiff is wrong" in text
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert len(text) < 1_000_000
+
+
+def test_a_page_that_cannot_be_written(capsys, tmp_path: Path):
+    assert main(["prove", str(EXAMPLE), "--html", str(tmp_path / "absent" / "report.html")]) == 2
+    assert (
+        "absent/report.html cannot be written (No such file or directory); choose another path."
+        in capsys.readouterr().err
+    )
+
+
+def test_the_network_as_json_and_html(capsys, tmp_path: Path):
+    page = tmp_path / "network.html"
+    assert main(["prove", "--hidden", "9", "--json", "--html", str(page)]) == 0
+    assert len(json.loads(capsys.readouterr().out)["steps"]["rows"]) == 26
+    assert page.stat().st_size < 1_000_000
+    assert main(["prove", "--grain", "both", "--html", str(page)]) == 2
+    assert "--html shows one report; add --grain steps or --grain fused." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("forward = backward = 1", "does not define inputs"),
+        ("def f(:", "has a syntax error at line 1"),
+        ("import nowhere_to_be_found", "cannot be imported: ModuleNotFoundError at line 1"),
+    ],
+)
+def test_files_that_cannot_be_run_exit_with_2(capsys, tmp_path: Path, source: str, message: str):
+    path = tmp_path / "broken.py"
+    path.write_text(source)
+    assert main(["prove", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert main(["prove", str(tmp_path / "absent.py")]) == 2
+    assert "There is no file" in capsys.readouterr().err
