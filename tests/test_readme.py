@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,14 @@ def blocks(language: str) -> list[str]:
     return [text for kind, text in fences if kind == language]
 
 
+def test_the_wrong_line_gets_the_report_that_is_shown(capsys):
+    example, _ = blocks("python")
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out in blocks("text")
+
+
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    (example,) = blocks("python")
+    _, example = blocks("python")
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
     assert capsys.readouterr().out.count("'ma") == 5
@@ -28,6 +35,7 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     (commands,) = blocks("sh")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     for line in commands.splitlines():
         program, *arguments = shlex.split(line)
