@@ -1,13 +1,14 @@
 # make run: set up and do the main job.   make test: set up and run the tests.
 
 PYTHON ?= python3
+export BACKPROOF_NATIVE ?= on
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
-STEPS  ?= 60000
+STEPS  ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test sanitize lint bench clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,22 +20,30 @@ run: $(READY) ## Prove the gradients, train on the embedded names, make up new o
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest
 
+sanitize: $(READY) ## Run the native engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -DBACKPROOF_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" > build/sanitize.log 2>&1 \
+		&& cmake --build build/sanitize >> build/sanitize.log 2>&1 || { tail -n 20 build/sanitize.log; exit 1; }
+	@LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 BACKPROOF_FUSED=build/sanitize $(BIN)/python -m pytest tests/engines
+
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 
 bench: $(READY) ## Measure: one table for each claim
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in text_encoding training_step scaling memory full_run power correct; do \
+		echo "== benchmarks/$$file.py"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 clean: ## Remove what was set up and built; runs stay
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written last, so that a set-up that broke off is done again.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.?pp native/kernel/*.?pp)
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old; install Python 3.11 or newer and name it: make PYTHON=/path/to/python3"; exit 1; }
+	@test "$(BACKPROOF_NATIVE)" = off || command -v $(CXX) >/dev/null || { echo "There is no C++ compiler for the native engine; install g++ or clang, or go on without the engine: make BACKPROOF_NATIVE=off"; exit 1; }
 	@echo "Setting up $(VENV): this downloads PyTorch once and takes a few minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made; install Python's venv module (on Debian: apt install python3-venv)."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' > $(VENV)/install.log 2>&1 || { tail -n 5 $(VENV)/install.log; echo "The installation failed (all of it: $(VENV)/install.log); check the network connection and the disk, then run make again."; exit 1; }

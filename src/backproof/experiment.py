@@ -43,14 +43,16 @@ class Minibatch:
 class Result:
     """A training run that has ended: what went in, what came out.
 
-    `step_losses` (float32, nats) has one entry for each step taken; `proof` compares the seven parameter gradients
-    with automatic differentiation on `last_batch` (empty when the run diverged); `seconds` is the training loop's time.
+    `engine` is the one that did the work. `step_losses` (float32, nats) has one entry for each step taken; `proof`
+    compares the seven parameter gradients with automatic differentiation on `last_batch` (empty when the run diverged);
+    `seconds` is the training loop's time.
     """
 
     corpus: Corpus
     settings: Settings
     splits: Splits
     model: TrainedModel
+    engine: str
     status: Status
     step_losses: NDArray
     seconds: float
@@ -84,7 +86,7 @@ def train(
     proof = prove_parameters(parameters, batch.contexts, batch.targets, shape.correction).rows if sound else ()
     samples = sampling.sample(model) if sound else []
     return Result(
-        corpus, settings, splits, model, outcome.status, outcome.losses, outcome.seconds,
+        corpus, settings, splits, model, engine.name, outcome.status, outcome.losses, outcome.seconds,
         evaluate(model, splits), batch, proof, tuple(samples),
     )  # fmt: skip
 

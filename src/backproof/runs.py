@@ -120,6 +120,7 @@ def _description(result: Result, model: bytes) -> dict[str, Any]:
         "figures": {
             "steps": len(result.step_losses),
             "seconds": round(result.seconds, 3),
+            "engine": result.engine,
             "losses": {name: _number(value) for name, value in asdict(result.losses).items()},
             "proof": [_proved(row) for row in result.proof],
         },

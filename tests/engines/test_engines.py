@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from backproof.engines import Engine, EngineError, create
+from backproof.engines import Engine, EngineError, create, fused_is_built
 from backproof.models import mlp
 from backproof.text import Corpus, Examples, make_examples, vocabulary_of
 
-ENGINES = ["eager"]
+ENGINES = ["eager", *(["fused"] if fused_is_built() else [])]
 each_engine = pytest.mark.parametrize("name", ENGINES)
 
 
@@ -106,6 +106,16 @@ def test_an_engine_keeps_the_protocol(name: str, shape, examples):
     assert engine.name == name
 
 
+def test_auto_takes_the_native_engine_where_it_is_built(shape, examples, monkeypatch):
+    from backproof.engines import choose
+
+    assert create("auto", shape, mlp.initial_parameters(shape), examples).name == ENGINES[-1]
+    monkeypatch.setattr(choose, "fused_is_built", lambda: False)
+    assert create("auto", shape, mlp.initial_parameters(shape), examples).name == "eager"
+    with pytest.raises(EngineError, match="'fused' was not built with this installation; install again with a C"):
+        create("fused", shape, mlp.initial_parameters(shape), examples)
+
+
 def test_an_engine_that_does_not_exist(shape, examples):
-    with pytest.raises(EngineError, match="There is no engine 'warp'; choose one of: eager"):
+    with pytest.raises(EngineError, match="There is no engine 'warp'; choose one of: auto, eager, fused"):
         create("warp", shape, mlp.initial_parameters(shape), examples)

@@ -50,12 +50,14 @@ class Train:
         check_folder(folder, self.overwrite)
 
         from backproof import experiment, text
+        from backproof.engines import chosen
         from backproof.runs import save_run
         from backproof.training.loop import Status
 
         corpus = text.read_corpus(self.data)
         print_corpus(corpus)
-        heading(f"Training: {self.settings.steps:,} steps with the engine {self.settings.engine}")
+        engine = chosen(self.settings.engine)
+        heading(f"Training: {self.settings.steps:,} steps with the engine {engine}")
         with deferred_interrupt():  # a second Ctrl-C gives up; the first never loses what was trained
             with training_display(self.settings) as display:
                 result = experiment.train(corpus, self.settings, display)

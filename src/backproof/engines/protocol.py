@@ -1,4 +1,4 @@
-"""What an engine is, and how one is chosen by name."""
+"""What an engine is."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Protocol, runtime_checkable
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backproof.models.mlp import Parameters, Shape
+from backproof.models.mlp import Parameters
 
 
 class EngineError(ValueError):
-    """An engine that does not exist or cannot run here; the message says which ones can."""
+    """An engine that does not exist or was not built; the message says what can be done."""
 
 
 @runtime_checkable
@@ -52,13 +52,3 @@ class Engine(Protocol):
     def load(self, parameters: Parameters) -> None:
         """Go on from these parameters, which are copied."""
         ...
-
-
-def create(name: str, shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
-    """The engine `name`, ready to train a copy of `parameters` on `examples`; raises EngineError for no such engine."""
-    from backproof.engines.eager import EagerEngine  # here, so that an engine that is not asked for costs nothing
-
-    engines = {"eager": EagerEngine}
-    if name not in engines:
-        raise EngineError(f"There is no engine {name!r}; choose one of: {', '.join(engines)}.")
-    return engines[name](shape, parameters, examples)

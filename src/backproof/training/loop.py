@@ -50,10 +50,11 @@ class Outcome:
     seconds: float
 
 
-def learning_rates(settings: Settings) -> Tensor:
-    """(steps,) float64: `lr` up to the drop, then `lr_after`."""
-    rates = torch.full((settings.steps,), settings.lr, dtype=torch.float64)
-    rates[settings.drop_step :] = settings.lr_after
+def learning_rates(settings: Settings, start: int = 0, stop: int | None = None) -> Tensor:
+    """Float64, of the steps from `start` up to `stop`, or of all: `lr` up to the drop, then `lr_after`."""
+    stop = settings.steps if stop is None else stop
+    rates = torch.full((stop - start,), settings.lr, dtype=torch.float64)
+    rates[max(0, settings.drop_step - start) :] = settings.lr_after
     return rates
 
 
@@ -69,7 +70,6 @@ def run(
     Ends early on Ctrl-C, and on a step that makes the loss or a parameter infinite or NaN: the engine is then left in
     the last state in which all parameters were finite, and only the losses up to it are returned.
     """
-    rates = learning_rates(settings)
     losses = np.empty(settings.steps, np.float32)
     status, done, chunk = Status.FINISHED, 0, 1
     started = perf_counter()
@@ -82,7 +82,7 @@ def run(
             count = min(chunk, settings.steps - done)
             before = engine.parameters()
             indices = torch.randint(0, examples, (count, settings.batch_size), generator=generator)
-            chunk_rates = rates[done : done + count]
+            chunk_rates = learning_rates(settings, done, done + count)
             chunk_losses = engine.run(indices, chunk_rates)
             if not (_finite(chunk_losses) and _all_finite(engine)):
                 count = _rewind(engine, before, indices, chunk_rates)
@@ -91,7 +91,7 @@ def run(
             done += count
             if on_progress and done:
                 seconds = perf_counter() - started
-                rate = rates[done - 1].item()
+                rate = chunk_rates[count - 1].item()
                 on_progress(Progress(done, settings.steps, losses[:done], rate, seconds))
             if status is Status.DIVERGED:
                 break

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_LARGEST_FLOAT32 = 3.4e38
+
 
 class SettingsError(Exception):
     """A setting that makes no sense; the message names it and the values that do."""
@@ -37,15 +39,15 @@ class Settings:
     """Seed of gain and bias."""
     split_seed: int = 42
     """Seed of the split into training, validation and test words."""
-    engine: str = "eager"
-    """What does the work: eager."""
+    engine: str = "auto"
+    """What does the work: fused (native), eager (PyTorch), or auto."""
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch_size", 2), ("hidden", 1), ("embedding", 1), ("block_size", 1)):
             if getattr(self, name) < least:
                 raise SettingsError(f"{_flag(name)} is {getattr(self, name)}; it has to be at least {least}.")
         for name in ("lr", "lr_after"):
-            if not 0 <= getattr(self, name) < float("inf"):
+            if not 0 <= getattr(self, name) < _LARGEST_FLOAT32:
                 raise SettingsError(f"{_flag(name)} is {getattr(self, name)}; it has to be a positive number.")
         if not 0 <= self.lr_drop_at <= 1:
             raise SettingsError(f"--lr-drop-at is {self.lr_drop_at}; it has to be a part of the run, from 0 to 1.")

@@ -1,0 +1,22 @@
+"""The ways to take the same training step, each in a file of its own and each an `Engine`.
+
+All are given the numbers of the examples (steps, batch) beforehand, cut out their own minibatches, do the same
+arithmetic in float32 with plain gradient descent, and return every step's loss.
+"""
+
+from measuring.engine import Make, engine
+from rivals import autograd_eager, compiled, jax_scan, manual_eager, published
+from rivals.loop import UnavailableError
+
+RIVALS: dict[str, Make] = {
+    "published loop": published.create,
+    "manual eager": manual_eager.create,
+    "autograd eager": autograd_eager.create,
+    "torch.compile": compiled.create,
+    "JAX scan": jax_scan.create,
+    "JAX scan, unrolled": jax_scan.create_unrolled,
+    "eager": engine("eager"),
+    "fused": engine("fused"),
+}
+
+__all__ = ["RIVALS", "UnavailableError"]

@@ -1,0 +1,45 @@
+// A batch of examples, read from the text with its repetitions found.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernel.hpp"
+#include "room.hpp"
+
+namespace backproof {
+
+// The text is one stream of symbols, `. w o r d . n e x t .`, begun by `block` zeros. Example i has stream[block + i] as its target and
+// the `block` symbols before it as its context, where everything up to the nearest `.` (0) on the left reads as 0:
+// words do not see each other.
+//
+// Two repetitions are found and used. Examples with the same context (in names, one in seven starts a word) share every value up to
+// the logits. Contexts with the same symbol in the same position share a row of the first layer's products.
+class BatchReader {
+  public:
+    BatchReader(const Shape &shape, const std::vector<std::uint16_t> &stream, int examples);
+
+    // Reads the batch at `indices` (examples). False if an index lies outside the text.
+    bool read(const std::int64_t *indices);
+
+    const Batch &batch() const { return batch_; }
+
+  private:
+    void read_contexts(const std::int64_t *indices);
+    void find_contexts();
+    void find_pairs();
+
+    const int block_, symbols_;
+    const std::vector<std::uint16_t> &stream_;
+    std::vector<int> context_of_, example_of_;
+    const int table_bits_;
+    std::vector<int> table_;  // contexts by hash, or -1
+    std::vector<int> pair_of_, pair_begin_, pair_end_, first_context_, next_context_;
+    std::vector<int> pair_with_;  // (symbols): the pair, in one position
+    std::vector<std::uint16_t> target_, inside_, contexts_, symbol_of_;
+    std::vector<std::uint64_t> hash_;
+    Room count_;
+    Batch batch_{};
+};
+
+}  // namespace backproof
