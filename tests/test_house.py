@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "plots": set(),
     "experiment": {"shapes", "text", "rules", "models", "engines", "training", "proof"},
     "runs": {"text", "rules", "models", "proof", "training", "plots", "experiment"},
-    "cli": {"text", "models", "engines", "training", "proof", "experiment", "runs"},
+    "sweep": {"text", "models", "engines", "training", "experiment", "runs"},
+    "cli": {"text", "models", "engines", "training", "proof", "experiment", "runs", "sweep"},
     "__main__": {"cli"},
 }
 HEAVY = {"torch", "numpy", "matplotlib", "safetensors", "pooch", "requests"}

@@ -137,7 +137,7 @@ def test_arguments_that_cannot_be_understood(capsys, arguments: list[str]):
     assert run(*arguments) == 2
 
 
-@pytest.mark.parametrize("command", ["prove", "train", "evaluate", "sample", "fetch"])
+@pytest.mark.parametrize("command", ["prove", "train", "sweep", "evaluate", "sample", "fetch"])
 def test_every_command_has_help_with_an_example(capsys, command: str):
     assert run(command, "--help") == 0
     assert f"Example: backproof {command}" in capsys.readouterr().out

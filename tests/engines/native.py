@@ -3,12 +3,14 @@
 import importlib.util
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 
+@cache
 def _load() -> ModuleType:
     folder = os.environ.get("BACKPROOF_FUSED")
     if not folder:

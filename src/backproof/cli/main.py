@@ -15,11 +15,13 @@ from backproof.cli.evaluate import Evaluate
 from backproof.cli.fetch import Fetch
 from backproof.cli.prove import Prove
 from backproof.cli.sample import Sample
+from backproof.cli.sweep import SweepCommand
 from backproof.cli.train import Train
 
 _Command = (
     Annotated[Prove, tyro.conf.subcommand("prove")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[SweepCommand, tyro.conf.subcommand("sweep")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Sample, tyro.conf.subcommand("sample")]
     | Annotated[Fetch, tyro.conf.subcommand("fetch")]

@@ -15,9 +15,9 @@ class FolderError(ValueError):
     """A folder that cannot be written; the message says which one to choose."""
 
 
-def default_folder() -> Path:
+def default_folder(suffix: str = "") -> Path:
     """`runs/` and the present time."""
-    return _free(Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S"))
+    return _free(Path("runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}{suffix}")
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:

@@ -1,0 +1,164 @@
+"""`backproof sweep` as a user meets it."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from backproof.cli import main
+from backproof.cli.sweep import Grid
+from backproof.runs import load_run
+from backproof.sweep.plan import make_plan
+from backproof.training.settings import Settings
+
+SMALL = ["--batch-size", "4", "--embedding", "2"]
+LONG = [*SMALL, "--steps", "10000000", "--hidden", "9", "--runs", "3", "--workers", "2"]
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> str:
+    path = tmp_path / "words.txt"
+    path.write_text("anna\nbela\notto\nmia\nnoa\nella\numa\nida\nleo\nmax\neva\nkim\ntom\nzoe\n")
+    return str(path)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "backproof", "sweep", *arguments]
+
+
+def test_the_grid_has_every_setting_and_its_default():
+    (member,) = make_plan(asdict(Grid()), 1).members
+    assert member.settings == Settings()
+
+
+def test_a_grid_with_a_run_that_diverges(capsys, tmp_path: Path, words: str):
+    folder = tmp_path / "sweep"
+    arguments = ["--lr", "0.1,1e30", "--runs", "2", "--hidden", "9", "--steps", "30", "--out", str(folder)]
+    assert main(["sweep", "--data", words, *SMALL, *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert "Training 4 models, 2 configurations" in out
+    assert len(re.findall(r"^run-\d \(lr 0.1, seed \d+\): train \d\.\d{4}  validation", out, re.MULTILINE)) == 2
+    assert re.search(r"^  run +lr +seed +train +validation +test$", out, re.MULTILINE)
+    assert len(re.findall(r"^run-[34] +1e\+30 +\d+ +diverged at \d+$", out, re.MULTILINE)) == 2
+    assert re.search(r"^ +0\.1 +2 of 2( +\d\.\d{4} ± \d\.\d{4}){3}$", out, re.MULTILINE)
+    assert re.search(r"^1e\+30 +0 of 2( +-){3}$", out, re.MULTILINE)
+    assert f"The sweep is in {folder}" in out
+    assert (
+        len(re.findall(r"^backproof: run-[34] \(lr 1e\+30, seed \d+\): the loss is no longer", err, re.MULTILINE)) == 2
+    )
+
+    record = json.loads((folder / "sweep.json").read_text())
+    for run in record["runs"][:2]:
+        assert load_run(folder / run["folder"]).settings.seed == run["settings"]["seed"]
+        assert f"{run['losses']['test']:.4f}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lr", "0.1,fast"], "--lr holds 'fast', which is not a number"),
+        (["--hidden", "10,0"], "--hidden is 0; it has to be at least 1."),
+        (["--runs", "0"], "--runs is 0; it has to be at least 1."),
+        (["--workers", "0"], "--workers is 0; it has to be at least 1."),
+        (["--out", "{folder}"], "exists already; choose another folder with --out."),
+        (["--data", "absent.txt"], "There is no file absent.txt"),
+    ],
+)
+def test_errors_are_one_sentence_and_exit_with_2(capsys, monkeypatch, tmp_path: Path, words, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    arguments = [argument.format(folder=tmp_path) for argument in arguments]
+    assert main(["sweep", "--data", words, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert list(tmp_path.iterdir()) == [Path(words)]
+
+
+def until(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def running(folder: Path) -> bool:
+    """Whether the first runs have begun, by the record that is then written."""
+    return (folder / "sweep.json").exists()
+
+
+def test_ctrl_c_on_a_terminal_reaches_all_processes_and_loses_nothing(tmp_path: Path, words: str):
+    folder = tmp_path / "sweep"
+    arguments = command("--data", words, "--out", str(folder), *LONG)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, start_new_session=True, **pipes) as sweep:
+        until(lambda: running(folder))
+        time.sleep(0.5)
+        os.killpg(sweep.pid, signal.SIGINT)
+        out, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert "Stopping: the runs at hand are being saved." in out
+    assert re.search(r"^backproof: Interrupted; (1 run|2 runs) saved, [12] not begun\.$", err, re.MULTILINE)
+    assert "Traceback" not in err
+    assert load_run(folder / "run-1").settings.steps == 10_000_000
+    assert json.loads((folder / "sweep.json").read_text())["status"] == "interrupted"
+
+
+def test_ctrl_c_while_the_workers_start_is_no_traceback(tmp_path: Path, words: str):
+    arguments = command("--data", words, "--out", str(tmp_path / "sweep"), *LONG)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, start_new_session=True, **pipes) as sweep:
+        until((tmp_path / "sweep").exists)
+        time.sleep(0.2)
+        os.killpg(sweep.pid, signal.SIGINT)
+        _, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert err == "backproof: Interrupted; nothing was saved.\n"
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_workers_save_their_runs_and_go_when_the_parent_is_killed(tmp_path: Path, words: str):
+    folder = tmp_path / "sweep"
+    arguments = command("--data", words, "--out", str(folder), *LONG)
+    with subprocess.Popen(arguments, start_new_session=True, stdout=subprocess.PIPE) as sweep:
+        until(lambda: running(folder))
+        sweep.kill()
+        try:
+            sweep.communicate(timeout=60)  # ends when the last process that could write has gone
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(sweep.pid, signal.SIGKILL)
+    status = json.loads((folder / "run-1" / "run.json").read_text())["status"]
+    assert status == "interrupted"
+
+
+def test_a_terminal_shows_one_bar_for_all_and_one_a_running_model(tmp_path: Path, words: str):
+    leader, follower = pty.openpty()
+    arguments = command(
+        "--data", words, "--out", str(tmp_path / "sweep"), *SMALL, "--runs", "2", "--workers", "1", "--steps", "400"
+    )
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    sweep = subprocess.Popen(arguments, stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:  # how Linux says that the other side has closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    assert sweep.wait() == 0
+    for promised in ("all ", "0 of 2 runs", "2 of 2 runs", "run-2 ", "loss ", "steps/s", "━", "2 of 2  "):
+        assert promised in shown.decode()
