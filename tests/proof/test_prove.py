@@ -224,6 +224,18 @@ def test_a_gradient_overwritten_by_the_next_line() -> None:
     assert report["h"].ok
 
 
+def test_a_line_is_told_from_the_next_one() -> None:
+    def wrong(v: Layer, dy: Tensor) -> dict[str, Tensor]:
+        dh = (1 - v.y**2) * dy
+        v.w[0] = 1.0
+        db = dh.sum(0)
+        return rest(v, dh) | {"b": db}
+
+    report = proved(wrong)
+    assert only_culprit(report)[:2] == ("w", "F3")
+    assert "v.w[0] = 1.0" in report["w"].message
+
+
 def test_sharing_memory_without_writing_is_no_fault() -> None:
     def add(x: Tensor, z: Tensor) -> dict[str, Tensor]:
         return {"x": x, "z": z, "y": x + z}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
+from backproof.proof.custom_kernel import is_function
 from backproof.proof.function import prove_function
 from backproof.proof.prove import prove
 from backproof.proof.records import Report
@@ -15,10 +14,10 @@ from backproof.proof.records import Report
 def assert_proved(subject: Any, *arguments: Any, reference: Callable | None = None, **options: Any) -> Report:
     """Fails with the report as its message unless every gradient is proved; returns the report otherwise.
 
-        assert_proved(forward, backward, inputs)                # as `prove`, and its options
-        assert_proved(MyFunction, my_reference, inputs)         # as `prove_function`: a torch.autograd.Function
+        assert_proved(forward, backward, inputs)  # as `prove`, and its options
+        assert_proved(MyFunction, my_reference, inputs)  # as `prove_function`: a Function with `apply`
         assert_proved(my_kernel, inputs, reference=my_reference)  # as `prove_function`: any callable
-        assert_proved(check(loss, locals()))                    # a report that is there already
+        assert_proved(check(loss, locals()))  # a report that is there already
 
     Raises GradientError (an AssertionError), CannotProveError where the functions cannot be run, and TypeError for
     arguments that are none of these.
@@ -34,7 +33,7 @@ def _report(subject: Any, arguments: tuple, reference: Callable | None, options:
         return subject
     if reference is not None:
         return prove_function(subject, reference, *arguments, **options)
-    if isinstance(subject, type) and issubclass(subject, torch.autograd.Function):
+    if is_function(subject):
         return prove_function(subject, *arguments, **options)
     if callable(subject) and (len(arguments) == 2 or "inputs" in options):
         return prove(subject, *arguments, **options)

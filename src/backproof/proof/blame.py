@@ -1,9 +1,10 @@
 """Whose line is at fault? Each gradient is compared twice, and the pair of answers is the verdict.
 
-against autograd's own   against what the user's upstream gradients should give   verdict
-equal                    equal                                                    exact, or rounding
-differs                  equal                                                    inherited
-either                   differs                                                  wrong: this line is the fault
+| autograd's own gradient | what the user's upstream gradients should give | verdict                        |
+| ----------------------- | ---------------------------------------------- | ------------------------------ |
+| equal                   | equal                                          | exact, or rounding             |
+| differs                 | equal                                          | inherited                      |
+| either                  | differs                                        | wrong: this line is the fault  |
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _FINGERPRINT = 12  # elements of pure rounding that, equal to the last bit, cann
 
 @dataclass(frozen=True)
 class Blame:
-    """What is known of one value's gradient: how it compares, with what, and which culprits it suffers from."""
+    """What is known of one value's gradient: how it compares, with what, and from which culprits it suffers."""
 
     name: str
     verdict: Verdict
@@ -54,7 +55,9 @@ class Blames:
 
 @dataclass
 class _State:
-    """Fills up along the backward pass: verdicts so far, and from which culprits each value's upstream suffers."""
+    """Fills up along the backward pass: verdicts so far, and from which culprits each value's upstream
+    suffers.
+    """
 
     roots: dict[str, tuple[str, ...]] = field(default_factory=dict)
     culprits: dict[str, Verdict] = field(default_factory=dict)
@@ -66,9 +69,11 @@ def blame(
     plain: Mapping[str, Tensor | None],
     misshapen: Mapping[str, Verdict],
 ) -> Blames:
-    """The verdict on every gradient in `gradients`, all of the value's own shape and dtype, and what arrived where.
+    """The verdict on every gradient in `gradients`, all of the value's own shape and dtype, and what arrived
+    where.
 
-    `misshapen` holds the culprits that could not be compared at all; what is computed from them is not blamed.
+    `misshapen` holds the culprits that could not be compared at all; what is computed from them is not
+    blamed.
     """
     handed = {graph.twin(name): gradient for name, gradient in gradients.items() if graph.twin(name) == name}
     arriving = forced(graph, handed)
@@ -195,7 +200,8 @@ def _stands_alone(got: Tensor, expected: Tensor, plain: Tensor, yardstick: Yards
 
 
 def proves_nothing(got: Tensor, expected: Tensor, yardstick: Yardstick) -> bool:
-    """A zero, or the rounding that is left of one: it would look the same with a term missing or a sign flipped.
+    """A zero, or the rounding that is left of one: it would look the same with a term missing or a sign
+    flipped.
 
     Unless the rounding itself, element for element and to the last bit, is autograd's.
     """
@@ -210,5 +216,5 @@ def _negated_noise(got: Tensor, expected: Tensor) -> bool:
 
 
 def dense(gradient: Tensor) -> Tensor:
-    """The gradient itself, or a dense copy of a sparse one."""
+    """The same numbers in an ordinary tensor."""
     return gradient.to_dense() if gradient.layout is not torch.strided else gradient

@@ -59,11 +59,13 @@ def statement(code: Any, lasti: int, lineno: int) -> tuple[str | None, str]:
     text = linecache.getline(code.co_filename, lineno).strip()
     line = f"line {lineno}" + (f": {text}" if text else "")
     for instruction in dis.get_instructions(code):
-        if instruction.offset <= lasti:
+        name = instruction.opname
+        if instruction.offset < lasti:
             continue
-        if instruction.opname in ("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF"):
-            return instruction.argval, line
-        if instruction.opname in ("POP_TOP", "STORE_SUBSCR", "STORE_ATTR") or "RETURN" in instruction.opname:
+        if name.startswith(("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")):
+            target = instruction.argval
+            return (target[0] if isinstance(target, tuple) else target), line
+        if name in ("POP_TOP", "STORE_SUBSCR", "STORE_ATTR") or "RETURN" in name:
             break  # the statement ends without giving its result a name
     return None, line
 

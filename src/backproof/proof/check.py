@@ -29,9 +29,12 @@ def check(
 
         report = check(loss, locals())
 
-    Every tensor called `d<name>` (or `<prefix><name><suffix>`) is taken for the gradient of the tensor `<name>`, leaf
-    or intermediate; nothing has to be retained beforehand. `pairs` names further ones, or all of them if there are
-    no others: a value's name to its gradient, given by name, as a tensor, or as a tuple (value, gradient). `loss` may
+    Every tensor called `d<name>` (or `<prefix><name><suffix>`) is taken for the gradient of the tensor
+    `<name>`, leaf
+    or intermediate; nothing has to be retained beforehand. `pairs` names further ones, or all of them if
+    there are
+    no others: a value's name to its gradient, given by name, as a tensor, or as a tuple (value, gradient).
+    `loss` may
     have any shape when `upstream` gives its gradient.
 
     Nothing is left behind: no `.grad` is filled, no hook stays, and the graph can be used again.
@@ -69,7 +72,9 @@ def _pair_up(
     prefix: str,
     suffix: str,
 ) -> Iterator[str]:
-    """Fills `gradients` and `labels`; yields a remark for each name that looks like a gradient and is not judged."""
+    """Fills `gradients` and `labels`; yields a remark for each name that looks like a gradient and is not
+    judged.
+    """
     for called, gradient in namespace.items():
         if not (called.startswith(prefix) and called.endswith(suffix)):
             continue
@@ -135,6 +140,8 @@ def _nothing_to_judge(namespace: Mapping[str, Any], prefix: str, suffix: str) ->
     leaves = [name for name in tensors if isinstance(namespace[name], Parameter)] or tensors
     example = leaves[0]
     return (
-        f"no name has a gradient beside it: nothing is called {prefix}{example}{suffix} where {example} is a tensor. "
-        "Call the gradients so, give another prefix= or suffix=, or name the pairs with pairs={'value': 'gradient'}."
+        f"no name has a gradient beside it: nothing is called {prefix}{example}{suffix} where {example} is "
+        "a tensor. "
+        "Call the gradients so, give another prefix= or suffix=, or name the pairs with "
+        "pairs={'value': 'gradient'}."
     )

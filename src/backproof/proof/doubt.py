@@ -1,12 +1,17 @@
 """A second look before an accusation: how well is the gradient known at all, in this precision?
 
-The yardstick of `scale.py` allows for the rounding of one line. Two more sources of rounding can make right code
+The yardstick of `scale.py` allows for the rounding of one line. Two more sources of rounding can make right
+code
 differ, and only matter in badly conditioned places, so they are worked out only for lines that look wrong:
 
-1. The forward values are rounded. Mathematically equal formulas then differ by what an error of eps in each value does
-   to the gradient: a batch normalisation that subtracts a mean of 10,000 from 10,001 has lost four digits, and a
-   formula that takes the differences to sum to zero shows it. Differentiating the gradient once more gives the size.
-2. The user's upstream gradients are rounded, each by as much as its own yardstick allows. A collapsed formula goes
+1. The forward values are rounded. Mathematically equal formulas then differ by what an error of eps in each
+value does
+   to the gradient: a batch normalisation that subtracts a mean of 10,000 from 10,001 has lost four digits,
+   and a
+   formula that takes the differences to sum to zero shows it. Differentiating the gradient once more gives
+   the size.
+2. The user's upstream gradients are rounded, each by as much as its own yardstick allows. A collapsed
+formula goes
    back to gradients further up and does not share those errors.
 """
 
@@ -18,10 +23,11 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from backproof.proof.scale import MULTIPLE, Yardstick, signed
-from backproof.proof.trace import Graph, cuts, is_leaf, run
+from backproof.proof.scale import Yardstick, allowance, signed
+from backproof.proof.trace import Graph, is_leaf, replace_with, run
 
 _REPLAYS = 3
+_SHARE = 0.25  # of the allowance: these errors are relative to sizes that are known, not to a bound
 _NEAR = 8  # upstream values whose own sensitivity to the forward values is worked out, nearest first
 _MOST = 64  # upstream values whose rounding is carried on, nearest first
 
@@ -38,7 +44,9 @@ def doubt(graph: Graph, handed: Mapping[str, Tensor], measures: Mapping[str, Yar
 
 
 def _above(graph: Graph, handed: Mapping[str, Tensor], name: str) -> list[str]:
-    """The values with gradients that `name`'s may be computed from, by way of others or directly, nearest first."""
+    """The values with gradients that `name`'s may be computed from, by way of others or directly, nearest
+    first.
+    """
     found: dict[str, None] = {}
     level = [name]
     while level and len(found) < _MOST:
@@ -51,27 +59,24 @@ def _forward_rounding(
     graph: Graph, handed: Mapping[str, Tensor], measure: Yardstick, name: str, generator: torch.Generator
 ) -> Tensor:
     """How far rounding errors in all named values move a gradient, element by element."""
-    total = torch.zeros_like(measure.allowed)
-    for reader in graph.readers[name]:
-        upstream = handed.get(reader)
-        if upstream is None:
-            continue
-        try:
-            total += _moved(graph, reader, name, upstream, generator).to(total.dtype)
-        except RuntimeError:  # a kernel that cannot be differentiated twice
-            continue
-    return MULTIPLE * measure.eps * _smoothed(total)
+    try:
+        moved = _moved(graph, handed, name, generator)
+    except RuntimeError:  # a kernel that cannot be differentiated twice
+        return torch.zeros_like(measure.allowed)
+    return _SHARE * allowance(measure.eps, 1.0) * _smoothed(moved.to(measure.allowed.dtype))
 
 
-def _moved(graph: Graph, reader: str, name: str, upstream: Tensor, generator: torch.Generator) -> Tensor:
-    """The share through `reader`, differentiated in the direction of relative errors of 1 with random signs.
+def _moved(graph: Graph, handed: Mapping[str, Tensor], name: str, generator: torch.Generator) -> Tensor:
+    """What arrives at `name`, differentiated in the direction of relative errors of 1 with random signs.
 
     Reverse mode twice gives the derivative in one direction: slopes(w) = wᵀJ is linear in w, so that the derivative of
     its product with a direction, by w, is J times that direction.
     """
     values = [one for one in graph.names if graph.can_be_asked(one) and graph.twin(one) == one]
+    hooks = [(graph.places[one][0], replace_with(graph.places[one][1], own)) for one, own in handed.items()]
     with torch.enable_grad():
-        sent = run(graph.places[reader], upstream, [graph.places[name]], cuts(graph, reader, name), keep=True)[0]
+        start = graph.places[graph.output]
+        sent = run(start, graph.upstream, [graph.places[name]], hooks, keep=True)[0]
         if sent is None or not sent.requires_grad:
             return torch.zeros_like(graph.values[name])
         weights = torch.ones_like(sent).requires_grad_()
@@ -90,15 +95,16 @@ def _moved(graph: Graph, reader: str, name: str, upstream: Tensor, generator: to
                 if slope is not None and slope.requires_grad and not slope.is_sparse
             ]
             if products:
-                moved = torch.autograd.grad(
-                    [torch.stack(products).sum()], [weights], retain_graph=True, allow_unused=True
-                )[0]
+                along = torch.stack(products).sum()
+                moved = torch.autograd.grad([along], [weights], retain_graph=True, allow_unused=True)[0]
                 total = total if moved is None else total + moved.detach().abs()
     return total.detach() / _REPLAYS
 
 
 def _smoothed(sizes: Tensor) -> Tensor:
-    """An element on its own may be small by chance: the least of its row's, column's, ... root mean square is added."""
+    """An element on its own may be small by chance: the least of its row's, column's, ... root mean square
+    is added.
+    """
     sizes = torch.where(sizes.isfinite(), sizes, 0)
     if sizes.dim() == 0:
         return sizes

@@ -41,10 +41,13 @@ def judge(
     *,
     label: Label = lambda name: f"d{name}",
 ) -> Report:
-    """Compares every gradient with what its own line should give, and says what is wrong with those that differ.
+    """Compares every gradient with what its own line should give, and says what is wrong with those that
+    differ.
 
-    `values` are all named tensors of the forward pass, `gradients` those to be judged, by the same names; None is
-    a gradient that should be there and is not. `upstream` is the gradient of `output`, of its shape; it may be left
+    `values` are all named tensors of the forward pass, `gradients` those to be judged, by the same names;
+    None is
+    a gradient that should be there and is not. `upstream` is the gradient of `output`, of its shape; it may
+    be left
     out where `output` is one number. Raises CannotJudgeError where autograd cannot follow `output` back.
     """
     first = {name: values[name] for name in gradients if name in values}
@@ -64,18 +67,21 @@ def judge(
 def _refuse(output: Tensor, upstream: Tensor | None) -> None:
     if not isinstance(output, Tensor):
         raise CannotJudgeError(
-            f"the loss must be a tensor, and this is a {type(output).__name__}; pass what the forward pass ended in, "
+            f"the loss must be a tensor, and this is a {type(output).__name__}; pass what the forward pass "
+            "ended in, "
             "before .item()."
         )
     if not output.requires_grad:
         raise CannotJudgeError(
-            "the loss has no graph: it was computed under torch.no_grad(), or from tensors none of which requires "
-            "a gradient. Set requires_grad on the parameters, run the forward pass again, and check that loss."
+            "the loss has no graph: it was computed under torch.no_grad(), or from tensors none of which "
+            "requires "
+            "a gradient. Set requires_grad on the parameters, run the forward pass again, and check that "
+            "loss."
         )
     if upstream is None and output.numel() != 1:
         raise CannotJudgeError(
-            f"the loss has shape {list(output.shape)} and not one element; "
-            f"pass upstream=, the gradient of that tensor, "
+            f"the loss has shape {list(output.shape)} and not one element; pass upstream=, the gradient of "
+            "that tensor, "
             "or check a loss that is one number."
         )
     if upstream is not None and upstream.shape != output.shape:
@@ -85,7 +91,9 @@ def _refuse(output: Tensor, upstream: Tensor | None) -> None:
 
 
 def _own(graph: Graph) -> tuple[Graph, dict[str, Tensor | None]]:
-    """Autograd's own gradients; where it refuses, since a saved value was changed in place, as many as it can give."""
+    """Autograd's own gradients; where it refuses, since a saved value was changed in place, as many as it
+    can give.
+    """
     try:
         return graph, plain(graph)
     except RuntimeError as error:
@@ -96,7 +104,10 @@ def _own(graph: Graph) -> tuple[Graph, dict[str, Tensor | None]]:
 
 
 def _best_twins_first(
-    graph: Graph, own: dict[str, Tensor | None], gradients: Mapping[str, Tensor | None], upstream: Tensor | None
+    graph: Graph,
+    own: dict[str, Tensor | None],
+    gradients: Mapping[str, Tensor | None],
+    upstream: Tensor | None,
 ) -> tuple[Graph, dict[str, Tensor | None]]:
     """Of several names for one tensor, the one with the best gradient hands it on for all of them."""
 
@@ -111,7 +122,9 @@ def _best_twins_first(
         return graph, own
     order = sorted(graph.places, key=badness)
     graph = trace(
-        {name: graph.values[name] for name in order} | dict(graph.values), graph.values[graph.output], upstream
+        {name: graph.values[name] for name in order} | dict(graph.values),
+        graph.values[graph.output],
+        upstream,
     )
     return _own(graph)
 
@@ -120,7 +133,8 @@ def _plainer(error: RuntimeError) -> Exception:
     text = str(error)
     if "backward through the graph a second time" in text or "already been freed" in text:
         return CannotJudgeError(
-            "the graph of the loss is gone: backward() frees it. Run the forward pass again before the check, or "
+            "the graph of the loss is gone: backward() frees it. Run the forward pass again before the "
+            "check, or "
             "call loss.backward(retain_graph=True)."
         )
     return error
@@ -136,11 +150,8 @@ def _report(
     forms = {name: _form(graph, name, values.get(name), gradient, label) for name, gradient in gradients.items()}
     usable = {name: form.gradient for name, form in forms.items() if form.gradient is not None}
     _excuse_heirs(graph, forms, gradients)
-    misfits = {
-        name: form.verdict
-        for name, form in forms.items()
-        if form.verdict is Verdict.SHAPE or form.verdict is Verdict.INHERITED
-    }
+    shapes = (Verdict.SHAPE, Verdict.INHERITED)
+    misfits = {name: kind for name, form in forms.items() if (kind := form.verdict) in shapes and kind}
     dead = {
         name: form.gradient
         for name, form in forms.items()
@@ -193,7 +204,8 @@ def _form(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | None
         kind = str(value.dtype).removeprefix("torch.")
         if value.is_complex():
             return _Form(
-                Verdict.NOT_TESTABLE, f"{d} is not judged: {name} is complex ({kind}), and only real values are."
+                Verdict.NOT_TESTABLE,
+                f"{d} is not judged: {name} is complex ({kind}), and only real values are.",
             )
         return _Form(
             Verdict.DTYPE if gradient is not None else Verdict.NOT_TESTABLE,
@@ -205,7 +217,8 @@ def _form(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | None
         return _Form(
             Verdict.UNREACHABLE,
             f"{d} is not judged: {name} has no graph, so nothing tells what its gradient should be.\n"
-            f"  next: call {name}.requires_grad_() before the forward pass if it is an input; if it is computed, "
+            f"  next: call {name}.requires_grad_() before the forward pass if it is an input; if it is "
+            "computed, "
             "compute it outside torch.no_grad() and without .detach() or .data",
         )
     if not graph.reaches_output(name):
@@ -222,8 +235,9 @@ def _blocked(d: str, name: str, graph: Graph) -> str:
     what = listed(changed) or "a value"
     new = f"{changed[0]} * 2" if changed else "old * 2"
     return (
-        f"{d}: not judged, since {what} was changed in place after the forward pass had used it, and autograd cannot "
-        f"go back past it.\n  next: write a new tensor, as in new = {new}, and run the forward pass again"
+        f"{d}: not judged, since {what} was changed in place after the forward pass had used it, and "
+        "autograd cannot go "
+        f"back past it.\n  next: write a new tensor, as in new = {new}, and run the forward pass again"
     )
 
 
@@ -236,10 +250,12 @@ def _unreachable(d: str, name: str, value: Tensor, gradient: Tensor | None) -> _
 
 
 def _fitted(d: str, name: str, value: Tensor, gradient: Tensor) -> _Form:
-    """Device, dtype and shape, strictly; what differs is brought in line for judging where that changes no number."""
+    """Device, dtype and shape, strictly; what differs is brought in line for judging where that changes no
+    number.
+    """
     gradient = dense(gradient.detach())
     if gradient.device != value.device:
-        moved = _fitted(d, name, value, gradient.to(value.device))
+        moved = _Form(None) if gradient.is_meta else _fitted(d, name, value, gradient.to(value.device))
         message = (
             f"{d} is on {gradient.device}, and {name} on {value.device}.\n  next: move it with {d}.to({name}.device)"
         )

@@ -1,14 +1,14 @@
-"""What the prover hands back: a verdict and a message for every value, as immutable records that print themselves."""
+"""What the prover hands back: a verdict and a message for every value, as immutable records that print
+themselves.
+"""
 
 from __future__ import annotations
 
 import math
-import os
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from torch import Tensor
 
@@ -38,7 +38,8 @@ class GradientError(AssertionError):
 class Evidence:
     """Where a gradient differs most from what its line should give, and both in full for pictures.
 
-    `got_tensor` and `expected_tensor` are detached, on the CPU, and may differ in shape where that is the fault.
+    `got_tensor` and `expected_tensor` are detached, on the CPU, and may differ in shape where that is the
+    fault.
     """
 
     worst_index: tuple[int, ...]
@@ -60,7 +61,8 @@ class Evidence:
 class Row:
     """The verdict on the gradient of one value.
 
-    `exact`, `approximate` and `max_difference` compare with automatic differentiation's plain gradient, as the
+    `exact`, `approximate` and `max_difference` compare with automatic differentiation's plain gradient, as
+    the
     notebooks' `cmp` does, but never broadcast; the difference is None where the two cannot be subtracted.
     `cause` is one of "F1" to "F17", or None where nothing is wrong or the cause is unknown.
     """
@@ -93,7 +95,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """One row a value, in the order the backward pass reaches them, and remarks that belong to no single value."""
+    """One row a value, in the order the backward pass reaches them, and remarks that belong to no single
+    value.
+    """
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
@@ -126,15 +130,11 @@ class Report:
 
         return to_json(self)
 
-    def save_html(self, path: str | Path) -> None:
-        """Writes the report as one self-contained page, beside `path` first and then renamed."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-        try:
-            partial.write_text(self._repr_html_(), encoding="utf-8")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+    def save_html(self, path: object) -> None:
+        """Writes the report as one self-contained page."""
+        from pathlib import Path
+
+        Path(str(path)).write_text(self._repr_html_(), encoding="utf-8")
 
     def _repr_html_(self) -> str:
         from backproof.proof.html import to_html
@@ -155,20 +155,23 @@ def number(x: float | None) -> str:
 
 def apart(a: float, b: float) -> tuple[str, str]:
     """Two numbers with as many digits as it takes to see that they differ."""
-    for digits in range(2, 17):
-        pair = (f"{a:.{digits}e}", f"{b:.{digits}e}")
-        if pair[0] != pair[1] or a == b:
-            break
-    return ("0" if a == 0 else pair[0], "0" if b == 0 else pair[1])
+    digits = next((n for n in range(2, 17) if a == b or f"{a:.{n}e}" != f"{b:.{n}e}"), 17)
+    return ("0" if a == 0 else f"{a:.{digits}e}", "0" if b == 0 else f"{b:.{digits}e}")
 
 
 def wrapped(text: str, width: int = WIDTH) -> str:
-    """Every line of `text` within `width` columns; what is carried over is indented two more than its line."""
+    """Every line of `text` within `width` columns; what is carried over is indented two more than its
+    line.
+    """
     lines = []
     for line in text.splitlines():
         indent = line[: len(line) - len(line.lstrip())]
         lines += textwrap.wrap(
-            line.strip(), width, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
+            line.strip(),
+            width,
+            initial_indent=indent,
+            subsequent_indent=indent + "  ",
+            break_on_hyphens=False,
         ) or [""]
     return "\n".join(lines)
 

@@ -1,11 +1,16 @@
-"""How far from autograd's gradient may correct code be? The yardstick is the size of the terms that were summed.
+"""How far from autograd's gradient may correct code be? The yardstick is the size of the terms that were
+summed.
 
-Backward passes are repeated with every gradient, at every node, multiplied by random signs. What then arrives has
-no cancellation left: its mean size over the repetitions is the *term scale* s, close to the root of the sum of the
-squared terms. Correct code, in whatever order it sums, stays within a few eps · √N · s, where N bounds the number of
+Backward passes are repeated with every gradient, at every node, multiplied by random signs. What then
+arrives has
+no cancellation left: its mean size over the repetitions is the *term scale* s, close to the root of the sum
+of the
+squared terms. Correct code, in whatever order it sums, stays within a few eps · √N · s, where N bounds the
+number of
 terms of a sum: rounding errors of a running sum add like a random walk.
 
-Two things s cannot see are added. (1) Kernels that subtract inside, such as 1 - h² for tanh, whose terms are much
+Two things s cannot see are added. (1) Kernels that subtract inside, such as 1 - h² for tanh, whose terms are
+much
 larger than their difference; `kernels.py` lists them. (2) A reader that saturates: written as y(1 - y), the
 derivative carries the rounding of y itself, so a relative error of eps in the reader is always allowed.
 """
@@ -23,16 +28,16 @@ from backproof.proof.trace import Graph, Node, Place, PreHook, consumed, dtype_a
 
 REPLAYS = 4
 MULTIPLE = 16  # of eps · √N · s; see tests/proof/test_scale.py for what correct code needs
-_LOW_PRECISION = (
-    1e-4  # an eps above this: kernels accumulate in float32, and a sum must not lose digits with its length
-)
+_LOW_MULTIPLE = 4  # of eps · s, for dtypes with an eps above
+_LOW_PRECISION = 1e-4
 
 
 @dataclass(frozen=True)
 class Yardstick:
     """What is allowed at one value: `allowed` by element, from the term scale, the number of terms and eps.
 
-    `fine` is the same from each element's own terms alone: too strict to accuse with, good to look for a cause with.
+    `fine` is the same from each element's own terms alone: too strict to accuse with, good to look for a
+    cause with.
     """
 
     allowed: Tensor
@@ -63,17 +68,31 @@ def yardsticks(graph: Graph, handed: Mapping[str, Tensor], expected: Mapping[str
 
 
 def _yardstick(
-    graph: Graph, handed: Mapping[str, Tensor], name: str, expected: Tensor, own: Tensor, terms: float, eps: float
+    graph: Graph,
+    handed: Mapping[str, Tensor],
+    name: str,
+    expected: Tensor,
+    own: Tensor,
+    terms: float,
+    eps: float,
 ) -> Yardstick:
     own = own + _saturation(graph, handed, name)
     own = own.nan_to_num(0.0, torch.finfo(expected.dtype).max)  # what overflows is large, not unknown
     size = expected.detach().to(own.dtype).abs()
     size = torch.where(torch.isfinite(size), size, 0)
-    growth = 1.0 if eps > _LOW_PRECISION else terms**0.5
+    unit = allowance(eps, terms)
     least = torch.finfo(expected.dtype).tiny * eps  # the spacing of numbers too small for full precision
-    fine = MULTIPLE * (eps * growth * (own + size) + least * (1 + growth))
+    fine = unit * (own + size) + MULTIPLE * least * (1 + terms**0.5)
     whole = _root_mean_square(own)  # never judge an element by its own tiny scale alone
-    return Yardstick(fine + MULTIPLE * eps * growth * whole, fine, terms, eps)
+    return Yardstick(fine + unit * whole, fine, terms, eps)
+
+
+def allowance(eps: float, terms: float) -> float:
+    """What is allowed relative to the term scale.
+
+    In half precision kernels accumulate in float32, so that a sum must not lose digits with its length.
+    """
+    return _LOW_MULTIPLE * eps if eps > _LOW_PRECISION else MULTIPLE * eps * terms**0.5
 
 
 def _root_mean_square(sizes: Tensor) -> Tensor | float:
@@ -82,7 +101,9 @@ def _root_mean_square(sizes: Tensor) -> Tensor | float:
 
 
 def _saturation(graph: Graph, handed: Mapping[str, Tensor], name: str) -> Tensor | float:
-    """|dr| · min(1, |r / v|) over the readers r of v's own shape: what the rounding of r may do to v's gradient."""
+    """|dr| · min(1, |r / v|) over the readers r of v's own shape: what the rounding of r may do to v's
+    gradient.
+    """
     value = graph.values[name]
     total: Tensor | float = 0.0
     for reader in graph.readers[name]:
@@ -90,8 +111,15 @@ def _saturation(graph: Graph, handed: Mapping[str, Tensor], name: str) -> Tensor
         if gradient is None or result.shape != value.shape or not result.is_floating_point():
             continue
         ratio = (result.abs() / value.detach().abs()).nan_to_num(0.0).clamp(max=1)
+        ratio = ratio.to(_wide(value.dtype)) + _squares_vanish(value.dtype)
         total = total + (gradient.abs() * ratio).to(_wide(value.dtype))
     return total
+
+
+def _squares_vanish(dtype: torch.dtype) -> float:
+    """Below this, squares underflow, and one above it overflow: 1/(1 + e)² · e is then 0 and s(1 - s) is not."""
+    info = torch.finfo(dtype)
+    return min(1e-9, info.tiny**0.5 / info.eps)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -146,7 +174,9 @@ def signed(gradient: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _sums(graph: Graph, boundary: set[Place]) -> dict[Place, tuple[float, float]]:
-    """For every place, a bound on the terms summed on the way to it, and the largest eps there, since `boundary`."""
+    """For every place, a bound on the terms summed on the way to it, and the largest eps there, since
+    `boundary`.
+    """
     found: dict[Place, tuple[float, float]] = {}
     outputs: dict[Node, set[Place]] = {}
     for node in graph.nodes:
@@ -173,7 +203,9 @@ def _count(shape: torch.Size) -> int:
 
 
 def _terms(node: Node, arriving: torch.Size, leaving: torch.Size) -> float:
-    """How many terms one element of a node's gradient may be the sum of: from shapes alone, rather too many."""
+    """How many terms one element of a node's gradient may be the sum of: from shapes alone, rather too
+    many.
+    """
     if arriving == leaving and kind(node) not in _MIXING:
         return 1.0
     longest = max(arriving, default=1)

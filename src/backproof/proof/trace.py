@@ -1,8 +1,11 @@
 """The graph that autograd recorded, seen through the user's names, and backward passes through parts of it.
 
-A *value* is a named tensor; a *reader* of a value is a named value computed from it with no named value in between.
-Every pass here asks `torch.autograd.grad` for what arrives at chosen places, so no `.grad` is filled, and every
-hook is put on a node of the graph, never on a tensor, and taken off again: the user's tensors are not touched.
+A *value* is a named tensor; a *reader* of a value is a named value computed from it with no named value in
+between.
+Every pass here asks `torch.autograd.grad` for what arrives at chosen places, so no `.grad` is filled, and
+every
+hook is put on a node of the graph, never on a tensor, and taken off again: the user's tensors are not
+touched.
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ class Graph:
 
     @cached_property
     def inputs(self) -> dict[str, tuple[str, ...]]:
-        """The named values that each value on the way to the output is computed from, none named in between."""
+        """The named values that each value on the way to the output is computed from, none named in
+        between.
+        """
         found: dict[str, list[str]] = {name: [] for name in self.names if self.reaches_output(name)}
         for name, readers in self.readers.items():
             if self.twin(name) == name:
@@ -69,7 +74,9 @@ class Graph:
 
 
 def trace(values: Mapping[str, Tensor], output: Tensor, upstream: Tensor | None = None) -> Graph:
-    """Walks back from `output`. Only values that autograd follows get a place; integers and constants do not."""
+    """Walks back from `output`. Only values that autograd follows get a place; integers and constants do
+    not.
+    """
     places = {name: place(value) for name, value in values.items() if value.requires_grad}
     root = place(output)
     output_name = next((name for name, at in places.items() if at == root), OUTPUT)
@@ -103,12 +110,12 @@ def place(value: Tensor) -> Place:
 
 
 def shape_at(at: Place) -> torch.Size:
-    """The shape of the gradient that arrives at a place."""
+    """The shape of the tensor, and of its gradient."""
     return torch.Size(at[0]._input_metadata[at[1]].shape)
 
 
 def dtype_at(at: Place) -> torch.dtype:
-    """The dtype of the gradient that arrives at a place."""
+    """The dtype of the tensor, and of its gradient."""
     return at[0]._input_metadata[at[1]].dtype
 
 
@@ -120,7 +127,7 @@ def consumed(node: Node) -> Iterator[tuple[int, Place]]:
 
 
 def is_leaf(at: Place) -> bool:
-    """Whether nothing lies behind a place."""
+    """Whether nothing is behind: the tensor is a parameter or an input."""
     return not at[0].next_functions
 
 
@@ -163,7 +170,9 @@ def _readers(
 
 
 def without_changed(graph: Graph) -> Graph:
-    """The graph with the values marked that lie behind a node which saved something that was changed since."""
+    """The graph with the values marked that lie behind a node which saved something that was changed
+    since.
+    """
     behind = [node for node in graph.nodes if _changed(node)]
     seen = set(behind)
     blocked: set[Place] = set()
@@ -201,7 +210,9 @@ def _named_inputs(graph: Graph, name: str) -> tuple[str, ...]:
 
 
 def plain(graph: Graph) -> dict[str, Tensor | None]:
-    """Automatic differentiation's own gradient of every value; None where the output does not depend on it."""
+    """Automatic differentiation's own gradient of every value; None where the output does not depend on
+    it.
+    """
     return forced(graph, {})
 
 
@@ -218,7 +229,8 @@ def forced(graph: Graph, handed: Mapping[str, Tensor]) -> dict[str, Tensor | Non
 def share(graph: Graph, reader: str, value: str, upstream: Tensor, start: Place | None = None) -> Tensor | None:
     """The part of `value`'s gradient that comes back through `reader` alone, given the reader's gradient.
 
-    `start` is a place without a name on the way, if the way is to begin there. None where there is no way back, or
+    `start` is a place without a name on the way, if the way is to begin there. None where there is no way
+    back, or
     none that autograd still knows, since a saved value was changed in place.
     """
     if reader == value:
@@ -302,7 +314,9 @@ def replace_with(output: int, gradient: Tensor | None) -> PreHook:
 
 @contextmanager
 def one_thread(graph: Graph) -> Iterator[None]:
-    """One thread for many small operations, where several would only wait for each other. Not for comparing bits."""
+    """One thread for many small operations, where several would only wait for each other. Not for comparing
+    bits.
+    """
     threads = torch.get_num_threads()
     if threads == 1 or max(graph.values[name].numel() for name in graph.names) > _SMALL:
         yield

@@ -50,7 +50,7 @@ def _constant(fault: Fault, *, odd: bool) -> Iterator[Finding]:
 
 
 def headline(means: Meaning, what: str) -> str:
-    """What is wrong in a few words: the sign, or the factor."""
+    """The finding in one clause."""
     if means.cause == "F13":
         return f"{what} has the wrong sign"
     return f"{what} is off by the constant factor {means.factor}"
@@ -86,9 +86,24 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
             continue
         for value, text, likely, step in (
             (n, f"{size}", "1/n is missing", f"divide by {size} once"),
-            (1 / n, f"1/{size}", "1/n is there once too often, or a mean stands for a sum", f"multiply by {size}"),
-            ((n - 1) / n, f"{size - 1}/{size}", "n stands where n - 1 belongs", f"divide by {size - 1}, not {size}"),
-            (n / (n - 1), f"{size}/{size - 1}", "n - 1 stands where n belongs", f"divide by {size}, not {size - 1}"),
+            (
+                1 / n,
+                f"1/{size}",
+                "1/n is there once too often, or a mean stands for a sum",
+                f"multiply by {size}",
+            ),
+            (
+                (n - 1) / n,
+                f"{size - 1}/{size}",
+                "n stands where n - 1 belongs",
+                f"divide by {size - 1}, not {size}",
+            ),
+            (
+                n / (n - 1),
+                f"{size}/{size - 1}",
+                "n - 1 stands where n belongs",
+                f"divide by {size}, not {size - 1}",
+            ),
             (n - 1, f"{size - 1}", "1/(n - 1) is missing", f"divide by {size - 1} once"),
             (1 / (n - 1), f"1/{size - 1}", "1/(n - 1) is there once too often", f"multiply by {size - 1}"),
         ):
@@ -137,7 +152,12 @@ def _tolerance(fault: Fault) -> float:
 def sizes(fault: Fault) -> dict[int, str]:
     """The sizes that a sum or a mean near this value may run over, and where each is found."""
     found: dict[int, str] = {}
-    for name in (fault.name, *fault.readers, *fault.inputs, *(s for r in fault.readers for s in fault.siblings(r))):
+    for name in (
+        fault.name,
+        *fault.readers,
+        *fault.inputs,
+        *(s for r in fault.readers for s in fault.siblings(r)),
+    ):
         value = fault.graph.values[name]
         for dim, size in enumerate(value.shape):
             found.setdefault(size, f"dimension {dim} of {name}")
@@ -152,8 +172,9 @@ def sizes(fault: Fault) -> dict[int, str]:
 
 def _exponents(fault: Fault) -> Iterator[tuple[float, str]]:
     for node, line in _line_nodes(fault):
-        if kind(node) == "Pow" and node._saved_exponent not in (0, 1, 2):
-            yield float(node._saved_exponent), f"{node._saved_exponent:g} is the exponent in {line}"
+        exponent = node._saved_exponent if kind(node) == "Pow" else None
+        if isinstance(exponent, int | float) and exponent not in (0, 1, 2):
+            yield float(exponent), f"{exponent:g} is the exponent in {line}"
 
 
 def _plain_factors(fault: Fault) -> Iterator[tuple[float, str]]:

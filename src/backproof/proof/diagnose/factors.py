@@ -35,11 +35,12 @@ def other_function(fault: Fault) -> Iterator[Finding]:
     for part in fault.parts:
         upstream = fitting(part.upstream, part.got.shape)
         starts = [] if upstream is None else [(part.d, upstream)]
-        for start, first, name, x in [
-            (origin, tensor, name, x)
-            for origin, tensor in [*starts, ("the right one", part.expected)]
-            for name, x in _neighbours(fault, part, gradients=origin == part.d)
-        ]:
+        cases = [
+            (start, first, name, x)
+            for start, first in [*starts, ("the right one", part.expected)]
+            for name, x in _neighbours(fault, part, gradients=start == part.d)
+        ]
+        for start, first, name, x in cases:
             found = _function(fault, part, first, x)
             if found is None or (found in ("{x}", "-{x}") and name in fault.siblings(part.reader)):
                 continue  # a product with a value that belongs there: something else is missing
@@ -70,7 +71,10 @@ def _function(fault: Fault, part: Part, upstream: Tensor, x: Tensor) -> str | No
             continue
         for terms, weights in _fits(target, at):
             shown = " + ".join(_weighted(w, text) for w, (text, _) in zip(weights, terms, strict=True) if w)
-            whole = sum((w * function(x) for w, (_, function) in zip(weights, terms, strict=True)), torch.zeros_like(x))
+            whole = sum(
+                (w * function(x) for w, (_, function) in zip(weights, terms, strict=True)),
+                torch.zeros_like(x),
+            )
             whole = whole if form == "{}" else 1 / whole
             if replaces(fault, part, upstream * whole) and _plausible(
                 fault, part, upstream, at, clear, weights, terms, form
@@ -124,15 +128,18 @@ def _rounded(w: float) -> float:
 
 
 def _plausible(
-    fault: Fault, part: Part, upstream: Tensor, at: Tensor, clear: Tensor, weights: list[float], terms: list, form: str
+    fault: Fault,
+    part: Part,
+    upstream: Tensor,
+    at: Tensor,
+    clear: Tensor,
+    weights: list[float],
+    terms: list,
+    form: str,
 ) -> bool:
-    """Plain weights speak for themselves; others only if the right derivative is of the same form, and if there are
-    more points than constants to fit, since two constants make a line of any two points."""
+    """Plain weights speak for themselves; others only if the right derivative is of the same form."""
     if all(w == round(w * 4) / 4 for w in weights):
         return True
-    points = torch.stack([function(at) for _, function in terms], 1).unique(dim=0)
-    if len(points) < len(terms) + 2:
-        return False
     right = (part.expected.flatten() / upstream.flatten())[clear]
     right = right if form == "{}" else 1 / right
     return any([t for t, _ in other] == [t for t, _ in terms] for other, _ in _fits(right, at))
@@ -150,7 +157,9 @@ def replaces(fault: Fault, part: Part, candidate: Tensor) -> bool:
 
 
 def fitting(gradient: Tensor, shape: torch.Size) -> Tensor | None:
-    """`gradient` summed or spread to `shape`, as broadcasting back and forth would; None where neither goes."""
+    """`gradient` summed or spread to `shape`, as broadcasting back and forth would; None where neither
+    goes.
+    """
     if gradient.shape == shape:
         return gradient
     try:
@@ -170,7 +179,9 @@ def _clear(fault: Fault, part: Part, upstream: Tensor) -> Tensor:
 
 
 def _neighbours(fault: Fault, part: Part, *, gradients: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """The values that the line of one share may hold: those its reader is computed from, the reader, the value."""
+    """The values that the line of one share may hold: those its reader is computed from, the reader, the
+    value.
+    """
     alike = [name for name in fault.graph.names if fault.graph.values[name].shape == part.got.shape]
     for name in dict.fromkeys((*fault.local(part.reader), *fault.inputs, *alike[:_ALIKE])):
         x = fault.graph.values[name].detach()

@@ -1,141 +1,28 @@
-"""One wrong gradient and what is known around it: the ground on which hypotheses about its cause are fitted."""
+"""One wrong gradient and what is known around it: the ground on which hypotheses about its cause are
+fitted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from backproof.proof.blame import Blame, Blames, dense
+from backproof.proof.blame import Blame, dense
+from backproof.proof.diagnose.apart import taken_apart
+from backproof.proof.diagnose.case import Case, Finding, Part, Term
 from backproof.proof.diagnose.lines import formula, write
-from backproof.proof.kernels import written_terms
-from backproof.proof.scale import MULTIPLE
-from backproof.proof.trace import OUTPUT, Graph, Node, Place, between, consumed, cuts, dtype_at, run, shape_at, share
+from backproof.proof.scale import allowance
+from backproof.proof.trace import Place, between, cuts, dtype_at, run, shape_at, share
 
-_PATHS = 24  # at most this many ways back from gradients that were given are told apart
-_DEPTH = 4  # values without a gradient on such a way
+__all__ = ["Case", "Fault", "Finding", "Part", "Term"]
+
 _PASSES = 1200  # backward passes that the search for one cause may take
 _STAGES = 6  # places without a name between a value and its reader that are tried
 _SAMPLE = 96  # elements on which a candidate must fit before it is compared in full
-
-
-@dataclass(frozen=True)
-class Case:
-    """The whole check: graph, all named tensors, the user's gradients, autograd's own, and what was found.
-
-    `handed` are the gradients that could be handed on; `handed_dead` those of values the output does not depend on,
-    where they fit; `unreachable` names all such values that have a gradient.
-    """
-
-    graph: Graph
-    values: Mapping[str, Tensor]
-    handed: Mapping[str, Tensor]
-    handed_dead: Mapping[str, Tensor]
-    unreachable: frozenset[str]
-    plain: Mapping[str, Tensor | None]
-    blames: Blames
-    label: Callable[[str], str]
-
-    @property
-    def arriving(self) -> Mapping[str, Tensor | None]:
-        return self.blames.arriving
-
-    @cached_property
-    def changed_after_use(self) -> dict[str, list[str]]:
-        """Culprits that were changed in place, and the gradients that had been computed from them before."""
-        found: dict[str, list[str]] = {}
-        for name, one in self.blames.found.items():
-            for reader in self.graph.readers[name] if one.seen == "changed after use" else ():
-                blamed = self.blames.found.get(reader)
-                if blamed is not None and blamed.culprit and self.handed[reader]._version > 0:
-                    found.setdefault(reader, []).append(name)
-        return found
-
-    @cached_property
-    def inputs_of_dead(self) -> dict[str, tuple[str, ...]]:
-        """What the values that the output does not depend on are computed from."""
-        dead = [name for name in self.graph.names if not self.graph.reaches_output(name)]
-        return {name: self.graph.inputs_of(name) for name in dead}
-
-    def readers_of_dead(self, name: str) -> list[str]:
-        return [reader for reader, inputs in self.inputs_of_dead.items() if name in inputs]
-
-    def ancestors(self, name: str) -> set[str]:
-        """All named values that `name` is computed from, directly or not."""
-        found: set[str] = set()
-        stack = [name]
-        while stack:
-            new = set(self.graph.inputs_of(stack.pop())) - found
-            found |= new
-            stack += new
-        return found
-
-    def upstream(self, reader: str) -> Tensor | None:
-        """The gradient of a reader that the line of a value had to work with."""
-        if reader in self.handed:
-            return self.handed[reader]
-        arrived = self.arriving.get(reader)
-        return None if arrived is None else dense(arrived)
-
-    def d(self, name: str) -> str:
-        """What the gradient of `name` is called."""
-        return name if name == OUTPUT else self.label(name)
-
-
-class Term(NamedTuple):
-    """One of the terms that a gradient is the sum of, and the named values it comes back through, nearest last."""
-
-    tensor: Tensor
-    path: tuple[str, ...]
-
-    @property
-    def reader(self) -> str:
-        return self.path[-1]
-
-
-class Finding(NamedTuple):
-    """A cause that explains the gradient to rounding: in one clause, why so, and what to try next."""
-
-    cause: str | None
-    headline: str
-    why: str
-    next: str
-
-
-class Part(NamedTuple):
-    """What the user's gradient leaves for one reader's share when the other shares are right.
-
-    Where the reader sees only a block of the value, as with slices and chunks, `window` is that block, and `got` and
-    `expected` are cut down to it; both are zero elsewhere if the gradient is to be explained by this share.
-    """
-
-    reader: str
-    start: Place  # where `upstream` belongs: the reader, or a place without a name on the way back from it
-    d: str  # what `upstream` is called
-    line: str  # the forward line from the value to there
-    got: Tensor
-    expected: Tensor
-    upstream: Tensor
-    rest: Tensor  # the other shares
-    window: tuple[slice, ...]
-    alone: bool  # the only share, so that `got` is the user's gradient itself
-
-    def whole(self, candidate: Tensor) -> Tensor:
-        """The gradient that `candidate`, in place of the right share, makes."""
-        if candidate.shape != self.expected.shape:
-            return candidate
-        made = self.rest.clone()
-        made[self.window] += candidate
-        return made
-
-    @property
-    def subject(self) -> str:
-        return "your gradient" if self.alone else f"what stands for the share through {self.reader}"
 
 
 class Fault:
@@ -166,12 +53,13 @@ class Fault:
     @cached_property
     def relative(self) -> float:
         """The rounding that is allowed, relative to a number of full size."""
-        growth = 1.0 if self.yardstick.eps > 1e-4 else self.yardstick.terms**0.5
-        return MULTIPLE * self.yardstick.eps * growth
+        return allowance(self.yardstick.eps, self.yardstick.terms)
 
     @cached_property
     def measure(self) -> Tensor:
-        """What each element is measured by when fits are compared: its own terms, and a little of the others'."""
+        """What each element is measured by when fits are compared: its own terms, and a little of the
+        others'.
+        """
         return self.yardstick.fine.double() + 1e-3 * self.allowed + torch.finfo(torch.float64).tiny
 
     @cached_property
@@ -181,14 +69,18 @@ class Fault:
 
     @cached_property
     def _sample(self) -> Tensor:
-        """Elements to try a candidate on: half of them where the gradient is most wrong, half spread evenly."""
+        """Elements to try a candidate on: half of them where the gradient is most wrong, half spread
+        evenly.
+        """
         size = self.difference.flatten().abs().nan_to_num(0.0)
         half = min(_SAMPLE // 2, size.numel())
         spread = torch.linspace(0, size.numel() - 1, half).round().long().to(size.device)
         return torch.cat([size.topk(half).indices, spread])
 
     def explains(self, candidate: Tensor) -> bool:
-        """Whether `candidate` is the user's gradient up to rounding, and much closer to it than the right one is."""
+        """Whether `candidate` is the user's gradient up to rounding, and much closer to it than the right
+        one is.
+        """
         if candidate.shape != self.got.shape:
             return False
         candidate = candidate.double()
@@ -196,7 +88,10 @@ class Fault:
             return False
         if not self._near(candidate, self.got, self.allowed):
             return False
-        misfit, fault = ((self.got - candidate) / self.measure).norm(), (self.difference / self.measure).norm()
+        misfit, fault = (
+            ((self.got - candidate) / self.measure).norm(),
+            (self.difference / self.measure).norm(),
+        )
         return bool(misfit <= max(0.02, 4 * self.yardstick.eps) * fault)
 
     def _near(self, candidate: Tensor, got: Tensor, allowed: Tensor) -> bool:
@@ -204,12 +99,8 @@ class Fault:
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
-        """The gradient taken apart: by reader, by way back to the nearest gradients given, by place of use."""
-        found = []
-        for path, upstream in _paths(self.case, self.name, ()):
-            for tensor in _uses(self.graph, path[-1], self.name, upstream):
-                found.append(Term(dense(tensor).double(), path))
-        return tuple(found)
+        """The terms that the right gradient is the sum of."""
+        return tuple(taken_apart(self.case, self.name))
 
     @cached_property
     def shares(self) -> tuple[Term, ...]:
@@ -280,7 +171,10 @@ class Fault:
             if arrived is None or written is None:
                 continue
             stage = part._replace(
-                start=at, d=f"d({written})", line=f"{written}, within {part.line}", upstream=dense(arrived).double()
+                start=at,
+                d=f"d({written})",
+                line=f"{written}, within {part.line}",
+                upstream=dense(arrived).double(),
             )
             sent = self.through(stage, stage.upstream)
             if sent is not None and bool(
@@ -293,7 +187,9 @@ class Fault:
         return self.back(part.reader, upstream, part.start)
 
     def back(self, reader: str, upstream: Tensor, start: Place | None = None) -> Tensor | None:
-        """The same for any reader, from its own place or from `start`. None once too many passes were asked for."""
+        """The same for any reader, from its own place or from `start`. None once too many passes were asked
+        for.
+        """
         self.passes[0] -= 1
         if self.passes[0] < 0:
             return None
@@ -309,7 +205,9 @@ class Fault:
 
     @cached_property
     def at_hand(self) -> tuple[str, ...]:
-        """The values whose gradients can stand in this line: not its own, nor those that are computed from it."""
+        """The values whose gradients can stand in this line: not its own, nor those that are computed from
+        it.
+        """
         later = {self.name, *self.case.ancestors(self.name)}
         return tuple(name for name in self.graph.names if name not in later and self.graph.twin(name) == name)
 
@@ -318,67 +216,7 @@ class Fault:
         return tuple(name for name in self.graph.inputs_of(reader) if name != self.name)
 
     def local(self, reader: str) -> tuple[str, ...]:
-        """The values that the line of a share may well hold: the reader, what it is computed from, the value."""
+        """The values that the line of a share may well hold: what its reader is computed from, the reader,
+        the value.
+        """
         return tuple(dict.fromkeys((*self.siblings(reader), reader, self.name)))
-
-
-def _paths(case: Case, name: str, below: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """Every way from a gradient that was given down to `name`, and what it brings to the last stop before `name`."""
-    found: list[tuple[tuple[str, ...], Tensor]] = []
-    for reader in case.graph.readers[name]:
-        given = case.handed.get(reader)
-        if given is None and reader == case.graph.output:
-            given = case.graph.upstream
-        if given is None and len(below) >= _DEPTH:
-            given = case.upstream(reader)
-        if given is not None:
-            found.append(((reader,), given))
-            continue
-        for path, upstream in _paths(case, reader, (*below, name)):
-            sent = share(case.graph, path[-1], reader, upstream)
-            if sent is not None:
-                found.append(((*path, reader), sent))
-            if len(found) > _PATHS:
-                break
-    if len(found) > _PATHS:  # too many to tell apart: by reader, then
-        found = [((reader,), up) for reader in case.graph.readers[name] if (up := case.upstream(reader)) is not None]
-    yield from found
-
-
-def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[Tensor]:
-    """The share through `reader`, one tensor for each place where the value is used on the way."""
-    at = graph.places[value]
-    caught: dict[tuple[int, int], tuple[Tensor, ...]] = {}
-
-    def catch(key: int, node: Node, positions: list[int]) -> Callable:
-        def hook(leaving: tuple[Tensor | None, ...], arriving: tuple[Tensor | None, ...]) -> None:
-            for position in positions:
-                gradient = leaving[position]
-                if gradient is None:
-                    continue
-                caught[key, position] = (gradient.detach(),)
-                if position == 0 and arriving[0] is not None:
-                    caught[key, 0] = written_terms(node, arriving[0].detach()) or caught[key, 0]
-
-        return hook
-
-    handles = []
-    try:
-        for key, (node, positions) in enumerate(_users(graph, at)):
-            handles.append(node.register_hook(catch(key, node, positions)))
-        whole = run(graph.places[reader], upstream, [at], cuts(graph, reader, value))[0]
-    finally:
-        for handle in handles:
-            handle.remove()
-    if whole is None:
-        return []
-    used = [term for terms in caught.values() for term in terms]
-    alike = all(one.shape == whole.shape for one in used)
-    return used if len(used) > 1 and alike else [whole]
-
-
-def _users(graph: Graph, at: tuple) -> Iterator[tuple]:
-    for node in graph.nodes:
-        positions = [position for position, place in consumed(node) if place == at]
-        if positions:
-            yield node, positions

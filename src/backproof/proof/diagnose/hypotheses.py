@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from backproof.proof.diagnose import constants, factors, matrices, monomials, places, precision, sources, terms
+from backproof.proof.diagnose import (
+    constants,
+    factors,
+    matrices,
+    monomials,
+    places,
+    precision,
+    sources,
+    terms,
+)
 from backproof.proof.diagnose.fault import Fault, Finding
 
 Hypothesis = Callable[[Fault], Iterator[Finding]]
@@ -44,11 +53,16 @@ INSIDE: tuple[tuple[Hypothesis, ...], ...] = (
     (sources.rearranged_upstream,),
 )
 
-LAST: tuple[tuple[Hypothesis, ...], ...] = ((monomials.plain_product,), (monomials.changed_factor_and_constant,))
+LAST: tuple[tuple[Hypothesis, ...], ...] = (
+    (monomials.plain_product,),
+    (monomials.changed_factor_and_constant,),
+)
 
 
 def find(fault: Fault) -> tuple[Finding, ...]:
-    """The findings of the first group that has any; more than one where several explain the gradient alike."""
+    """The findings of the first group that has any; more than one where several explain the gradient
+    alike.
+    """
     return _first(GROUPS, fault) or _first(INSIDE, fault.inside()) or _first(LAST, fault)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from backproof.proof.trace import Graph, Node, Place
@@ -37,12 +38,14 @@ def _written(graph: Graph, at: Place, depth: int, *, top: bool = False) -> str |
         return text if top else f"({text})"
     if kind == "Addmm" and len(parts) == 3:
         return f"{parts[1]} @ {parts[2]} + {parts[0]}"
-    if kind == "Pow":
+    if kind == "Pow" and isinstance(node._saved_exponent, int | float):
         return f"{parts[0]}**{node._saved_exponent:g}"
     if kind == "Neg":
         return f"-{parts[0]}"
     if kind == "T":
         return f"{parts[0]}.T"
+    if len(parts) == 1 and parts[0].startswith("("):
+        return f"{kind.lower()}{parts[0]}"
     return f"{kind.lower()}({', '.join(part for part in parts if part != '...')})"
 
 
@@ -70,4 +73,9 @@ def _has(node: Node, attribute: str) -> bool:
 
 
 def _same(value: Tensor, saved: Tensor) -> bool:
-    return value.shape == saved.shape and value.data_ptr() == saved.data_ptr() and value.stride() == saved.stride()
+    return (
+        value.shape == saved.shape
+        and value.layout is saved.layout is torch.strided
+        and value.data_ptr() == saved.data_ptr()
+        and value.stride() == saved.stride()
+    )

@@ -1,4 +1,6 @@
-"""Shares that are matrix products of the reader's gradient and one value: the wrong value, or a transposed one."""
+"""Shares that are matrix products of the reader's gradient and one value: the wrong value, or a transposed
+one.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def _right(fault: Fault, part: Part) -> tuple[Form, str, Tensor, float] | None:
 
 
 def _products(a: Tensor, b: Tensor, shape: torch.Size) -> Iterator[tuple[Form, Tensor]]:
-    """All matrix products of the two that have the shape; batches are kept, or summed where the shape has none."""
+    """All matrix products of the two that have the shape; batches are kept, or summed where the shape has
+    none.
+    """
     if a.dim() < 2 or b.dim() < 2 or len(shape) < 2:
         return
     for text, x, y in (

@@ -16,7 +16,7 @@ from backproof.proof.records import Row, Verdict, listed
 
 
 def explain_misfit(row: Row, given: Tensor | None, blamed: Blame | None, case: Case) -> Row:
-    """The row of a gradient that could not be compared as it is: missing, or of another shape or dtype."""
+    """The row of a gradient that could not be compared as it is."""
     if row.verdict is Verdict.MISSING or given is None:
         return replace(row, message=_missing(row, case))
     if row.verdict is Verdict.DTYPE:
@@ -78,7 +78,9 @@ def _broadcasts(a: torch.Size, b: torch.Size) -> bool:
 
 
 def _why(name: str, got: Tensor, right: Tensor, case: Case) -> tuple[str | None, str, str]:
-    """Cause, what is seen, and the next step, for the first reading of the shape that makes the numbers right."""
+    """Cause, what is seen, and the next step, for the first reading of the shape that makes the numbers
+    right.
+    """
     fault = Fault(case, case.blames.as_if_right(name))
     shape = list(right.shape)
     broadcast = [dim for dim, size in enumerate(right.shape) if size == 1]
@@ -108,7 +110,7 @@ def _why(name: str, got: Tensor, right: Tensor, case: Case) -> tuple[str | None,
         return "F9", f"it is not summed over {where}", f"sum it to {shape}: {name} is shared along them"
     if _spreads(got, right) and _agree(fault, got.expand(right.shape)):
         return "F9", "its numbers are right, not spread over the whole value", f"expand it to {shape}"
-    for part in fault.parts:
+    for part in (*fault.parts, *fault.inside().parts):
         if got.shape == part.upstream.shape and torch.equal(got, part.upstream):
             d = case.d(part.reader)
             return (
@@ -119,7 +121,11 @@ def _why(name: str, got: Tensor, right: Tensor, case: Case) -> tuple[str | None,
         for words, candidate in other_sums(fault, part):
             if candidate.shape == got.shape and _same(fault, part, candidate, got):
                 return "F9", f"it is {words}", f"sum over the dimensions that {name} is broadcast along"
-    return None, "its numbers fit no other shape either, cause unknown", f"derive it again from {lines_of(fault)}"
+    return (
+        None,
+        "its numbers fit no other shape either, cause unknown",
+        f"derive it again from {lines_of(fault)}",
+    )
 
 
 def _same(fault: Fault, part: Part, candidate: Tensor, got: Tensor) -> bool:

@@ -1,146 +1,30 @@
-"""Shares of the form c · U · X^p · Y^q, summed to shape: a factor left out, put in, exchanged, or to another power.
+"""Shares of the form c · U · X^p · Y^q, summed to shape: a factor left out, put in, exchanged, or to another
+power.
 
-U is the reader's gradient. The right share is written in this form first, from the values near the line; then the
+U is the reader's gradient. The right share is written in this form first, from the values near the line;
+then the
 user's. What differs between the two is the finding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from backproof.proof.diagnose.bench import Bench, Column, Monomial, benches, power_of
 from backproof.proof.diagnose.constants import meaning
-from backproof.proof.diagnose.fault import Fault, Finding, Part
+from backproof.proof.diagnose.fault import Fault, Finding
 
 _POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1.5, -1.5)
-_TAKE = 10  # indices of each dimension that a formula is tried on
 _FAR = 60  # values and gradients of other lines that are tried
 
 
-class Column(NamedTuple):
-    """A tensor to some power, whole and on the sample."""
-
-    name: str
-    power: float
-    whole: Tensor
-    sample: Tensor
-
-
-class Monomial(NamedTuple):
-    """c · first · Π column; `first` is the reader's gradient unless named otherwise."""
-
-    c: float
-    first: str
-    columns: tuple[Column, ...]
-
-    @property
-    def powers(self) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for column in self.columns:
-            found[column.name] = found.get(column.name, 0.0) + column.power
-        return {name: power for name, power in found.items() if power}
-
-    def __str__(self) -> str:
-        parts = [self.first, *(power_of(name, power) for name, power in self.powers.items())]
-        return ("" if self.c == 1 else "-" if self.c == -1 else f"{self.c:.4g} * ") + " * ".join(parts)
-
-
-class Bench:
-    """One share laid out for trying formulas: the shape products have, and a sample of the elements of the sum."""
-
-    def __init__(self, fault: Fault, part: Part) -> None:
-        self.fault, self.part = fault, part
-        self.shape = part.expected.shape
-        self.full = torch.broadcast_shapes(part.upstream.shape, self.shape)
-        offset = len(self.full) - len(self.shape)
-        self.kept = [dim for dim in range(offset, len(self.full)) if self.shape[dim - offset] == self.full[dim]]
-        wrong = (fault.difference / fault.measure).abs().nan_to_num(0.0)[part.window]
-        self.indices = {}
-        for dim in self.kept:
-            size = self.full[dim]
-            peak = wrong.movedim(dim - offset, 0).reshape(size, -1).amax(1)
-            worst = peak.topk(min(_TAKE // 2, size)).indices
-            even = torch.linspace(0, size - 1, min(_TAKE - _TAKE // 2, size), device=worst.device).round().long()
-            self.indices[dim] = torch.cat([worst, even]).unique()
-        self.lost = tuple(dim for dim in range(len(self.full)) if dim not in self.kept)
-
-    def take(self, tensor: Tensor) -> Tensor:
-        """The sample of a tensor that spreads to the products' shape, before summing."""
-        tensor = tensor.expand(self.full)
-        for dim, chosen in self.indices.items():
-            tensor = tensor.index_select(dim, chosen)
-        return tensor
-
-    def take_sum(self, tensor: Tensor) -> Tensor:
-        """The same sample of a tensor of the value's shape."""
-        tensor = tensor.reshape((1,) * (len(self.full) - len(self.shape)) + tuple(self.shape))
-        for dim, chosen in self.indices.items():
-            tensor = tensor.index_select(dim, chosen)
-        return tensor.flatten()
-
-    def column(self, name: str, tensor: Tensor, power: float) -> Column | None:
-        if tensor.shape == self.fault.got.shape != self.shape:
-            tensor = tensor[self.part.window]
-        try:
-            spread = tensor.double().expand(self.full)
-        except RuntimeError:
-            return None
-        whole = spread if power == 1 else spread.abs() ** power * (spread.sign() if power % 2 else 1)
-        sample = self.take(whole)
-        if power < 0:
-            sample, whole = (torch.where(t.isfinite(), t, 0) for t in (sample, whole))
-        flat = sample.flatten()
-        if not bool(flat.isfinite().all()) or flat.numel() < 2 or bool((flat == flat[0]).all()):
-            return None  # no number at all, or one that no factor can be told from
-        return Column(name, power, whole, sample)
-
-    def made(self, first: Tensor, columns: tuple[Column, ...]) -> Tensor:
-        product = first.expand(self.full)
-        for column in columns:
-            product = product * column.whole
-        return product.sum_to_size(self.shape)
-
-    def fits(
-        self, target: Tensor, first: Tensor, tries: list[tuple[Column, ...]]
-    ) -> Iterator[tuple[float, tuple[Column, ...]]]:
-        """Those of `tries` that come close to `target` on the sample, with their factor c; vectorised over all."""
-        wanted, start = self.take_sum(target), self.take(first)
-        size = float(wanted.norm())
-        for at in range(0, len(tries) if size else 0, 256):
-            some = tries[at : at + 256]
-            products = torch.stack([_product(start, columns) for columns in some])
-            if self.lost:
-                products = products.sum([dim + 1 for dim in self.lost])
-            products = products.flatten(1)
-            norms = (products * products).sum(1)
-            c = (products @ wanted) / norms
-            misfit = (products * c.unsqueeze(1) - wanted).norm(dim=1) / size
-            for index in (misfit <= 5e-3).nonzero().flatten().tolist():
-                yield float(c[index]), some[index]
-
-
-def _product(start: Tensor, columns: tuple[Column, ...]) -> Tensor:
-    for column in columns:
-        start = start * column.sample
-    return start
-
-
-def benches(fault: Fault) -> Iterator[Bench]:
-    """The shares that formulas can be tried on: products sum, or spread, to the value's shape."""
-    for part in fault.parts:
-        try:
-            bench = Bench(fault, part)
-        except RuntimeError:
-            continue
-        if part.expected.numel() > 1 and len(bench.full) >= len(bench.shape):
-            yield bench
-
-
 def changed_factor(fault: Fault) -> Iterator[Finding]:
-    """Against the right formula: a factor left out, put in, or to another power, among the values near the line."""
+    """Against the right formula: a factor left out, put in, or to another power, among the values near the
+    line.
+    """
     return _changed(fault, constant=False)
 
 
@@ -212,7 +96,9 @@ def plain_product(fault: Fault) -> Iterator[Finding]:
 
 
 def two_strangers(fault: Fault) -> Iterator[Finding]:
-    """The product of two tensors, one of them at least a gradient, neither of which belongs there as it is."""
+    """The product of two tensors, one of them at least a gradient, neither of which belongs there as it
+    is.
+    """
     for bench in benches(fault):
         right = _right(bench, _columns(bench, fault.local(bench.part.reader), _POWERS))
         if right is None:
@@ -236,7 +122,9 @@ def two_strangers(fault: Fault) -> Iterator[Finding]:
 
 
 def others(fault: Fault) -> list[tuple[str, bool, Tensor]]:
-    """Other tensors that may stand in this line by mistake, near ones first: name, whether a gradient, numbers."""
+    """Other tensors that may stand in this line by mistake, near ones first: name, whether a gradient,
+    numbers.
+    """
     near = [fault.name, *fault.readers, *(s for r in fault.readers for s in fault.siblings(r)), *fault.inputs]
     names = [name for name in dict.fromkeys((*near, *fault.graph.names)) if name in fault.graph.values]
     found = []
@@ -309,8 +197,8 @@ def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding:
     if extra and not lost and all(new[name] == power for name, power in old.items()):
         text = " and ".join(power_of(name, new[name]) for name in extra)
         return Finding("F16", f"the factor {text} does not belong there{also}", why, f"take {text} out")
-    changed = next((name for name in old if old[name] != new.get(name)), None)
-    if not lost and not extra and changed is not None:
+    if not lost and not extra:
+        changed = next(name for name in old if old[name] != new[name])
         head = f"{power_of(changed, new[changed])} stands where {power_of(changed, old[changed])} belongs"
     else:
         head = f"{_all(new)} stands where {_all(old)} belongs"
@@ -352,11 +240,6 @@ def _exchanged(bench: Bench, old: Column, new: Column, gradient: bool, right: Mo
         + ", to rounding.",
         f"use {right}",
     )
-
-
-def power_of(name: str, power: float) -> str:
-    """A factor as it is written: `x`, or `x**-1.5`."""
-    return name if power == 1 else f"{name}**{power:g}"
 
 
 def _all(powers: dict[str, float]) -> str:

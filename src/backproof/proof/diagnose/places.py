@@ -1,4 +1,6 @@
-"""Where a gradient is wrong: some rows, some terms of a sum, repeated places overwritten, other dimensions summed."""
+"""Where a gradient is wrong: some rows, some terms of a sum, repeated places overwritten, other dimensions
+summed.
+"""
 
 from __future__ import annotations
 
@@ -95,8 +97,8 @@ def _subsets(sent: Tensor, missing: Tensor, allowed: Tensor) -> Iterator[Tensor]
     if sent.shape[1] >= size:
         weights = torch.linalg.lstsq(sent.T, missing.unsqueeze(1), driver="gelsd").solution.flatten()
         chosen = weights.round()
-        plain = bool(((weights - chosen).abs() < 0.05).all()) and bool((chosen.abs() <= 1).all())
-        if plain and 0 < int(chosen.sum()) <= size // 2:
+        clear = bool(((weights - chosen).abs() < 0.05).all()) and bool((chosen.abs() <= 1).all())
+        if clear and 0 < int(chosen.sum()) <= size // 2:
             yield chosen.nonzero().flatten()
 
 
@@ -113,7 +115,9 @@ def _masks(size: int, device: torch.device) -> Iterator[Tensor]:
 
 
 def _slices(fault: Fault, part: Part, dim: int, look: Tensor) -> Tensor | None:
-    """What each index of the upstream gradient sends back, one after the other, to the elements to look at."""
+    """What each index of the upstream gradient sends back, one after the other, to the elements to look
+    at.
+    """
     sent = []
     for index in range(part.upstream.shape[dim]):
         only = torch.zeros_like(part.upstream)
@@ -192,8 +196,9 @@ def other_dimensions(fault: Fault) -> Iterator[Finding]:
                     "F9",
                     f"it is {words}",
                     f"{part.subject} is {words} and brought to shape {list(part.got.shape)}, to rounding.",
-                    f"sum over the dimensions that {fault.name}, of shape {list(fault.value.shape)}, is broadcast "
-                    f"along in {part.line}",
+                    f"sum over the dimensions that {fault.name}, of shape {list(fault.value.shape)}, is "
+                    "broadcast along in "
+                    f"{part.line}",
                 )
                 return
 

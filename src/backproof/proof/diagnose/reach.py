@@ -14,7 +14,9 @@ from backproof.proof.trace import share
 
 
 def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
-    """A value that is computed and then not used: the last one of its chain is the culprit, the others follow."""
+    """A value that is computed and then not used: the last one of its chain is the culprit, the others
+    follow.
+    """
     d, name = case.d(row.name), row.name
     users = _last_ones(case, name)
     if users != [name]:
@@ -38,7 +40,9 @@ def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
 
 
 def _last_ones(case: Case, name: str) -> list[str]:
-    """The values that `name` feeds, directly or not, and that feed no other unreachable value with a gradient."""
+    """The values that `name` feeds, directly or not, and that feed no other unreachable value with a
+    gradient.
+    """
     found: dict[str, None] = {}
     seen, stack = {name}, [name]
     while stack:

@@ -1,4 +1,6 @@
-"""The right operation on the wrong tensor: another value's gradient, another upstream gradient, a transposed one."""
+"""The right operation on the wrong tensor: another value's gradient, another upstream gradient, a transposed
+one.
+"""
 
 from __future__ import annotations
 
@@ -111,8 +113,10 @@ def wrong_upstream(fault: Fault) -> Iterator[Finding]:
             sent = fault.through(part, other)
             if sent is None or not replaces(fault, part, sent[part.window]):
                 continue
-            gives = f"your gradient is what {part.line} gives for {label}, to rounding."
-            why = f"{fault.name} is read by {part.reader}; {gives}"
+            why = (
+                f"{fault.name} is read by {part.reader}; your gradient is what {part.line} gives for "
+                f"{label}, to rounding."
+            )
             if name == part.reader and label != name:
                 head = f"{label} is handed on without the rest of the derivative of {part.reader}"
                 yield Finding("F16", head, why, f"work out {part.d} first, from {label}")
@@ -124,7 +128,9 @@ def wrong_upstream(fault: Fault) -> Iterator[Finding]:
 
 
 def _of_shape(fault: Fault, part: Part) -> Iterator[tuple[str, str, Tensor]]:
-    """Gradients, then values, that could be taken for the upstream gradient: name, what it is called, numbers."""
+    """Gradients, then values, that could be taken for the upstream gradient: name, what it is called,
+    numbers.
+    """
     found, shape = 0, part.upstream.shape
     direct = part.start == fault.graph.places[part.reader]
     for name in fault.at_hand:
@@ -158,7 +164,11 @@ def upstream_ignored(fault: Fault) -> Iterator[Finding]:
             why = f"your gradient is what flows back when {d} is 1 everywhere; that is right for a plain sum only."
             yield Finding("F1", f"the upstream gradient {d} is ignored", why, step)
             return
-        for words, number in (("its first element", up.flatten()[0]), ("its mean", up.mean()), ("its sum", up.sum())):
+        for words, number in (
+            ("its first element", up.flatten()[0]),
+            ("its mean", up.mean()),
+            ("its sum", up.sum()),
+        ):
             if replaces(fault, part, float(number) * sent[part.window]):
                 why = f"your gradient is what flows back when {d} is {words} everywhere."
                 yield Finding("F1", f"the upstream gradient {d} is treated as one number", why, step)
@@ -189,8 +199,8 @@ def memory_order(fault: Fault) -> Iterator[Finding]:
             yield Finding(
                 "F2",
                 f"{d} is read as if it were contiguous",
-                f"{d} has strides {list(given.stride())}; "
-                f"your gradient is what flows back when its memory is read row by row.",
+                f"{d} has strides {list(given.stride())}; your gradient is what flows back when its memory "
+                "is read row by row.",
                 f"call .contiguous() on {d}, or use its strides",
             )
             return
@@ -209,8 +219,8 @@ def exchanged_upstreams(fault: Fault) -> Iterator[Finding]:
             yield Finding(
                 "F10",
                 f"{ds} are swapped",
-                f"your gradient is what flows back through {one.reader} and {other.reader} "
-                f"when each gets the other's gradient.",
+                f"your gradient is what flows back through {one.reader} and {other.reader} when each gets "
+                "the other's gradient.",
                 f"exchange {ds} in this line",
             )
             return

@@ -1,4 +1,6 @@
-"""Sums of shares: one missing, one twice, one with another sign or factor, one not complete when it was used."""
+"""Sums of shares: one missing, one twice, one with another sign or factor, one not complete when it was
+used.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ def one_term(fault: Fault) -> Iterator[Finding]:
             continue
         yield Finding(
             "F14" if inside and means.cause == "F12" else means.cause,
-            f"{'a term of ' * inside}the share that comes back through {_path(term)} is off by the constant factor "
+            f"{'a term of ' * inside}the share that comes back through {_path(term)} is off by the constant "
+            "factor "
             f"{means.factor}",
             f"{_read_by(fault)}; all else is right, to rounding{means.likely}.",
             f"{means.next}, in what flows back through {formula(fault.graph, term.reader)}",

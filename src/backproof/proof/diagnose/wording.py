@@ -21,17 +21,21 @@ def told(row: Row, fault: Fault, finding: Finding | None) -> Row:
     lines.append(f"  {evidence}")
     lines.append(f"  next: {finding.next if finding else unknown(fault)}")
     return replace(
-        row, cause=finding.cause if finding else None, message="\n".join(lines), evidence=evidence, culprit=True
+        row,
+        cause=finding.cause if finding else None,
+        message="\n".join(lines),
+        evidence=evidence,
+        culprit=True,
     )
 
 
 def readers_of(fault: Fault) -> str:
-    """A sentence on who reads the value."""
+    """Who reads the value."""
     return f"{fault.name} is read by {listed(fault.readers)}." if fault.readers else f"{fault.name} is the output."
 
 
 def unknown(fault: Fault) -> str:
-    """What to try when no cause is known, and where the wrong elements are."""
+    """The next step where the cause is not known: what to derive again, and where to look."""
     return f"derive it again from {lines_of(fault, fault.readers[:2])}; {spread(fault)}"
 
 

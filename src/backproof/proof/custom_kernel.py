@@ -46,9 +46,14 @@ class Side:
         return {name: value for name, value in self.outputs.items() if value.requires_grad}
 
 
+def is_function(candidate: Any) -> bool:
+    """Whether this is a subclass of torch.autograd.Function."""
+    return isinstance(candidate, type) and issubclass(candidate, torch.autograd.Function)
+
+
 def apply_of(function: Any) -> Callable:
     """`.apply` of an autograd Function, or the callable itself. Raises CannotProveError for anything else."""
-    if isinstance(function, type) and issubclass(function, torch.autograd.Function):
+    if is_function(function):
         return function.apply
     if not callable(function):
         raise CannotProveError(

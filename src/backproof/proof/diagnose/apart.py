@@ -1,0 +1,88 @@
+"""A gradient taken apart into the terms that it is the sum of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import Tensor
+
+from backproof.proof.blame import dense
+from backproof.proof.diagnose.case import Case, Term
+from backproof.proof.kernels import written_terms
+from backproof.proof.trace import Graph, Node, Place, consumed, cuts, run, share
+
+_PATHS = 24  # at most this many ways back from gradients that were given are told apart
+_DEPTH = 4  # values without a gradient on such a way
+
+
+def taken_apart(case: Case, name: str) -> Iterator[Term]:
+    """By reader, by way back to the nearest gradients given, by place of use, and by the terms inside a
+    kernel.
+    """
+    for path, upstream in _paths(case, name, ()):
+        for tensor in _uses(case.graph, path[-1], name, upstream):
+            yield Term(dense(tensor).double(), path)
+
+
+def _paths(case: Case, name: str, below: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """Every way from a gradient that was given down to `name`, and what it brings to the last stop before
+    `name`.
+    """
+    found: list[tuple[tuple[str, ...], Tensor]] = []
+    for reader in case.graph.readers[name]:
+        given = case.handed.get(reader)
+        if given is None and reader == case.graph.output:
+            given = case.graph.upstream
+        if given is None and len(below) >= _DEPTH:
+            given = case.upstream(reader)
+        if given is not None:
+            found.append(((reader,), given))
+            continue
+        for path, upstream in _paths(case, reader, (*below, name)):
+            sent = share(case.graph, path[-1], reader, upstream)
+            if sent is not None:
+                found.append(((*path, reader), sent))
+            if len(found) > _PATHS:
+                break
+    if len(found) > _PATHS:  # too many to tell apart: by reader, then
+        found = [((reader,), up) for reader in case.graph.readers[name] if (up := case.upstream(reader)) is not None]
+    yield from found
+
+
+def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[Tensor]:
+    """The share through `reader`, one tensor for each place where the value is used on the way."""
+    at = graph.places[value]
+    caught: dict[tuple[int, int], tuple[Tensor, ...]] = {}
+
+    def catch(key: int, node: Node, positions: list[int]) -> Callable:
+        def hook(leaving: tuple[Tensor | None, ...], arriving: tuple[Tensor | None, ...]) -> None:
+            for position in positions:
+                gradient = leaving[position]
+                if gradient is None:
+                    continue
+                caught[key, position] = (gradient.detach(),)
+                if position == 0 and arriving[0] is not None:
+                    caught[key, 0] = written_terms(node, arriving[0].detach()) or caught[key, 0]
+
+        return hook
+
+    handles = []
+    try:
+        for key, (node, positions) in enumerate(_users(graph, at)):
+            handles.append(node.register_hook(catch(key, node, positions)))
+        whole = run(graph.places[reader], upstream, [at], cuts(graph, reader, value))[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+    if whole is None:
+        return []
+    used = [term for terms in caught.values() for term in terms]
+    alike = all(one.shape == whole.shape for one in used)
+    return used if len(used) > 1 and alike else [whole]
+
+
+def _users(graph: Graph, at: Place) -> Iterator[tuple[Node, list[int]]]:
+    for node in graph.nodes:
+        positions = [position for position, place in consumed(node) if place == at]
+        if positions:
+            yield node, positions
