@@ -113,7 +113,7 @@ def test_evaluate_notices_that_the_words_changed(capsys, tmp_path: Path, words: 
         (["prove", "--data", "{few}"], "has 2 words, too few to split"),
         (["prove", "--batch-size", "1"], "--batch-size is 1; it has to be at least 2."),
         (["train", "--lr", "nan"], "--lr is nan; it has to be a positive number."),
-        (["train", "--engine", "warp"], "There is no engine 'warp'; choose one of: eager."),
+        (["train", "--engine", "warp"], "There is no engine 'warp'; choose one of: auto, eager, fused."),
         (["sample", "{folder}"], "is not the folder of a run (it has no run.json)"),
         (["evaluate", "absent"], "absent is not the folder of a run"),
     ],

@@ -197,8 +197,8 @@ def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding:
     if extra and not lost and all(new[name] == power for name, power in old.items()):
         text = " and ".join(power_of(name, new[name]) for name in extra)
         return Finding("F16", f"the factor {text} does not belong there{also}", why, f"take {text} out")
-    if not lost and not extra:
-        changed = next(name for name in old if old[name] != new[name])
+    changed = next((name for name in old if old[name] != new.get(name)), None)
+    if not lost and not extra and changed is not None:
         head = f"{power_of(changed, new[changed])} stands where {power_of(changed, old[changed])} belongs"
     else:
         head = f"{_all(new)} stands where {_all(old)} belongs"
