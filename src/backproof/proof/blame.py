@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ _FINGERPRINT = 12  # elements of pure rounding that, equal to the last bit, cann
 
 @dataclass(frozen=True)
 class Blame:
-    """What is known of one value's gradient: how it compares, with what, and from which culprits it suffers."""
+    """What is known of one gradient: how it compares, with what, and which culprits it suffers from."""
 
     name: str
     verdict: Verdict
@@ -55,9 +56,7 @@ class Blames:
 
 @dataclass
 class _State:
-    """Fills up along the backward pass: verdicts so far, and from which culprits each value's upstream
-    suffers.
-    """
+    """Fills up along the backward pass: culprits so far, and which of them each value suffers from."""
 
     roots: dict[str, tuple[str, ...]] = field(default_factory=dict)
     culprits: dict[str, Verdict] = field(default_factory=dict)
@@ -69,8 +68,7 @@ def blame(
     plain: Mapping[str, Tensor | None],
     misshapen: Mapping[str, Verdict],
 ) -> Blames:
-    """The verdict on every gradient in `gradients`, all of the value's own shape and dtype, and what arrived
-    where.
+    """The verdict on every gradient in `gradients`, which all have their value's shape and dtype.
 
     `misshapen` holds the culprits that could not be compared at all; what is computed from them is not
     blamed.
@@ -195,13 +193,13 @@ def _stands_alone(got: Tensor, expected: Tensor, plain: Tensor, yardstick: Yards
     if not within(got, plain, yardstick):
         return False
     a, b = expected.flatten().to(yardstick.allowed.dtype), plain.flatten().to(yardstick.allowed.dtype)
-    size = torch.dot(b, b)
-    return bool(size > 0) and bool(outside(a, b * (torch.dot(a, b) / size), yardstick.allowed.flatten()).any())
+    size, allowed = torch.dot(b, b), yardstick.allowed.flatten()
+    nothing_came = not bool((a.abs() > allowed).any())
+    return nothing_came or (bool(size > 0) and bool(outside(a, b * (torch.dot(a, b) / size), allowed).any()))
 
 
 def proves_nothing(got: Tensor, expected: Tensor, yardstick: Yardstick) -> bool:
-    """A zero, or the rounding that is left of one: it would look the same with a term missing or a sign
-    flipped.
+    """A zero, or the rounding left of one, would look the same with a term missing or a sign flipped.
 
     Unless the rounding itself, element for element and to the last bit, is autograd's.
     """
@@ -211,8 +209,17 @@ def proves_nothing(got: Tensor, expected: Tensor, yardstick: Yardstick) -> bool:
 
 
 def _negated_noise(got: Tensor, expected: Tensor) -> bool:
-    """The rounding left of a zero, bit for bit, with the other sign; of many sizes, since one may meet by chance."""
-    return torch.equal(got, -expected) and len(expected[expected != 0].abs().unique()) >= _FINGERPRINT
+    """The rounding left of a zero, bit for bit, negated, in many elements that were rounded each for itself.
+
+    What is left when a sum cancels has few binary digits. A number with all its digits is such a rest times
+    something: one rounding, spread over many elements, whose sign is a matter of chance.
+    """
+    if not torch.equal(got, -expected):
+        return False
+    digits = round(-math.log2(torch.finfo(expected.dtype).eps)) // 2
+    mantissa = torch.frexp(expected.double()).mantissa * 2**digits
+    rests = expected[(mantissa != 0) & (mantissa == mantissa.round())]
+    return len(rests.abs().unique()) >= _FINGERPRINT
 
 
 def dense(gradient: Tensor) -> Tensor:

@@ -30,15 +30,12 @@ def check(
         report = check(loss, locals())
 
     Every tensor called `d<name>` (or `<prefix><name><suffix>`) is taken for the gradient of the tensor
-    `<name>`, leaf
-    or intermediate; nothing has to be retained beforehand. `pairs` names further ones, or all of them if
-    there are
-    no others: a value's name to its gradient, given by name, as a tensor, or as a tuple (value, gradient).
-    `loss` may
-    have any shape when `upstream` gives its gradient.
+    `<name>`, leaf or intermediate; nothing has to be retained beforehand. `pairs` names further ones, or all
+    of them if there are no others: a value's name to its gradient, given by name, as a tensor, or as a tuple
+    (value, gradient). `loss` may have any shape when `upstream` gives its gradient.
 
-    Nothing is left behind: no `.grad` is filled, no hook stays, and the graph can be used again.
-    Raises CannotJudgeError (a ValueError) where there is nothing to judge: no graph, a freed graph, no pairs.
+    Nothing is left behind: no `.grad` is filled, no hook stays, and the graph can be used again. Raises
+    CannotJudgeError (a ValueError) where there is nothing to judge: no graph, a freed graph, no pairs.
     """
     if not prefix and not suffix:
         raise CannotJudgeError("prefix and suffix cannot both be empty: a gradient needs another name than its value.")
@@ -72,9 +69,7 @@ def _pair_up(
     prefix: str,
     suffix: str,
 ) -> Iterator[str]:
-    """Fills `gradients` and `labels`; yields a remark for each name that looks like a gradient and is not
-    judged.
-    """
+    """Fills `gradients` and `labels`; yields a remark for each gradient's name that is not judged."""
     for called, gradient in namespace.items():
         if not (called.startswith(prefix) and called.endswith(suffix)):
             continue

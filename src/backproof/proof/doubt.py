@@ -1,18 +1,15 @@
 """A second look before an accusation: how well is the gradient known at all, in this precision?
 
 The yardstick of `scale.py` allows for the rounding of one line. Two more sources of rounding can make right
-code
-differ, and only matter in badly conditioned places, so they are worked out only for lines that look wrong:
+code differ, and only matter in badly conditioned places, so they are worked out only for lines that look
+wrong:
 
 1. The forward values are rounded. Mathematically equal formulas then differ by what an error of eps in each
-value does
-   to the gradient: a batch normalisation that subtracts a mean of 10,000 from 10,001 has lost four digits,
-   and a
-   formula that takes the differences to sum to zero shows it. Differentiating the gradient once more gives
-   the size.
-2. The user's upstream gradients are rounded, each by as much as its own yardstick allows. A collapsed
-formula goes
-   back to gradients further up and does not share those errors.
+   value does to the gradient: a batch normalisation that subtracts a mean of 10,000 from 10,001 has lost four
+   digits, and a formula that takes the differences to sum to zero shows it. Differentiating the gradient once
+   more gives the size.
+2. The user's upstream gradients are rounded, each by as much as its own yardstick allows. A collapsed formula
+   goes back to gradients further up and does not share those errors.
 """
 
 from __future__ import annotations
@@ -44,9 +41,7 @@ def doubt(graph: Graph, handed: Mapping[str, Tensor], measures: Mapping[str, Yar
 
 
 def _above(graph: Graph, handed: Mapping[str, Tensor], name: str) -> list[str]:
-    """The values with gradients that `name`'s may be computed from, by way of others or directly, nearest
-    first.
-    """
+    """The values whose gradients `name`'s may be computed from, directly or not, nearest first."""
     found: dict[str, None] = {}
     level = [name]
     while level and len(found) < _MOST:
@@ -69,8 +64,8 @@ def _forward_rounding(
 def _moved(graph: Graph, handed: Mapping[str, Tensor], name: str, generator: torch.Generator) -> Tensor:
     """What arrives at `name`, differentiated in the direction of relative errors of 1 with random signs.
 
-    Reverse mode twice gives the derivative in one direction: slopes(w) = wᵀJ is linear in w, so that the derivative of
-    its product with a direction, by w, is J times that direction.
+    Reverse mode twice gives the derivative in one direction: slopes(w) = wᵀJ is linear in w, so that the
+    derivative of its product with a direction, by w, is J times that direction.
     """
     values = [one for one in graph.names if graph.can_be_asked(one) and graph.twin(one) == one]
     hooks = [(graph.places[one][0], replace_with(graph.places[one][1], own)) for one, own in handed.items()]
@@ -102,9 +97,7 @@ def _moved(graph: Graph, handed: Mapping[str, Tensor], name: str, generator: tor
 
 
 def _smoothed(sizes: Tensor) -> Tensor:
-    """An element on its own may be small by chance: the least of its row's, column's, ... root mean square
-    is added.
-    """
+    """One element may be small by chance: the least root mean square of its row, column, ... is added."""
     sizes = torch.where(sizes.isfinite(), sizes, 0)
     if sizes.dim() == 0:
         return sizes

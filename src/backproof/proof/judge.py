@@ -41,14 +41,12 @@ def judge(
     *,
     label: Label = lambda name: f"d{name}",
 ) -> Report:
-    """Compares every gradient with what its own line should give, and says what is wrong with those that
-    differ.
+    """Compares every gradient with what its line should give; says what is wrong where they differ.
 
     `values` are all named tensors of the forward pass, `gradients` those to be judged, by the same names;
-    None is
-    a gradient that should be there and is not. `upstream` is the gradient of `output`, of its shape; it may
-    be left
-    out where `output` is one number. Raises CannotJudgeError where autograd cannot follow `output` back.
+    None is a gradient that should be there and is not. `upstream` is the gradient of `output`, of its shape;
+    it may be left out where `output` is one number. Raises CannotJudgeError where autograd cannot follow
+    `output` back.
     """
     first = {name: values[name] for name in gradients if name in values}
     tensors = {**first, **values}  # of several names for one tensor, the first with a gradient stands for all
@@ -91,9 +89,7 @@ def _refuse(output: Tensor, upstream: Tensor | None) -> None:
 
 
 def _own(graph: Graph) -> tuple[Graph, dict[str, Tensor | None]]:
-    """Autograd's own gradients; where it refuses, since a saved value was changed in place, as many as it
-    can give.
-    """
+    """Autograd's own gradients, or as many as it can give where a saved value was changed in place."""
     try:
         return graph, plain(graph)
     except RuntimeError as error:
@@ -250,9 +246,7 @@ def _unreachable(d: str, name: str, value: Tensor, gradient: Tensor | None) -> _
 
 
 def _fitted(d: str, name: str, value: Tensor, gradient: Tensor) -> _Form:
-    """Device, dtype and shape, strictly; what differs is brought in line for judging where that changes no
-    number.
-    """
+    """Device, dtype and shape, strictly; brought in line for judging where that changes no number."""
     gradient = dense(gradient.detach())
     if gradient.device != value.device:
         moved = _Form(None) if gradient.is_meta else _fitted(d, name, value, gradient.to(value.device))

@@ -19,16 +19,12 @@ def kind(node: Node) -> str:
 
 
 def written_terms(node: Node, arriving: Tensor) -> tuple[Tensor, ...]:
-    """The terms, as people write them, whose sum the node sends to its first input; empty where they are not
-    known.
-    """
+    """The terms, as people write them, of what the node sends to its first input; empty if not known."""
     return _had(_WRITTEN.get(kind(node)), node, arriving) or ()
 
 
 def rounded_terms(node: Node, arriving: Tensor) -> Mapping[int, tuple[Tensor, ...]]:
-    """By input: terms of the size of all that the node adds up and subtracts inside; empty where not
-    known.
-    """
+    """By input, terms as large as what the node adds up and subtracts inside; empty if not known."""
     return _had(_ROUNDED.get(kind(node)), node, arriving) or {}
 
 

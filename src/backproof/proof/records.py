@@ -1,6 +1,4 @@
-"""What the prover hands back: a verdict and a message for every value, as immutable records that print
-themselves.
-"""
+"""What the prover hands back: immutable records, a verdict and a message for every value."""
 
 from __future__ import annotations
 
@@ -62,8 +60,7 @@ class Row:
     """The verdict on the gradient of one value.
 
     `exact`, `approximate` and `max_difference` compare with automatic differentiation's plain gradient, as
-    the
-    notebooks' `cmp` does, but never broadcast; the difference is None where the two cannot be subtracted.
+    the notebooks' `cmp` does, but never broadcast; the difference is None where the two cannot be subtracted.
     `cause` is one of "F1" to "F17", or None where nothing is wrong or the cause is unknown.
     """
 
@@ -95,9 +92,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """One row a value, in the order the backward pass reaches them, and remarks that belong to no single
-    value.
-    """
+    """One row a value, in the order of the backward pass, and remarks that belong to no single value."""
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
@@ -160,9 +155,7 @@ def apart(a: float, b: float) -> tuple[str, str]:
 
 
 def wrapped(text: str, width: int = WIDTH) -> str:
-    """Every line of `text` within `width` columns; what is carried over is indented two more than its
-    line.
-    """
+    """Every line of `text` within `width` columns; what is carried over is indented by two more."""
     lines = []
     for line in text.splitlines():
         indent = line[: len(line) - len(line.lstrip())]

@@ -1,18 +1,13 @@
-"""How far from autograd's gradient may correct code be? The yardstick is the size of the terms that were
-summed.
+"""How far from autograd's gradient may correct code be? The yardstick is the size of the terms summed.
 
-Backward passes are repeated with every gradient, at every node, multiplied by random signs. What then
-arrives has
-no cancellation left: its mean size over the repetitions is the *term scale* s, close to the root of the sum
-of the
-squared terms. Correct code, in whatever order it sums, stays within a few eps · √N · s, where N bounds the
-number of
-terms of a sum: rounding errors of a running sum add like a random walk.
+Backward passes are repeated with every gradient, at every node, multiplied by random signs. What then arrives
+has no cancellation left: its mean size over the repetitions is the *term scale* s, close to the root of the
+sum of the squared terms. Correct code, in whatever order it sums, stays within a few eps · √N · s, where N
+bounds the number of terms of a sum: rounding errors of a running sum add like a random walk.
 
 Two things s cannot see are added. (1) Kernels that subtract inside, such as 1 - h² for tanh, whose terms are
-much
-larger than their difference; `kernels.py` lists them. (2) A reader that saturates: written as y(1 - y), the
-derivative carries the rounding of y itself, so a relative error of eps in the reader is always allowed.
+much larger than their difference; `kernels.py` lists them. (2) A reader that saturates: written as y(1 - y),
+the derivative carries the rounding of y itself, so a relative error of eps in the reader is always allowed.
 """
 
 from __future__ import annotations
@@ -101,9 +96,7 @@ def _root_mean_square(sizes: Tensor) -> Tensor | float:
 
 
 def _saturation(graph: Graph, handed: Mapping[str, Tensor], name: str) -> Tensor | float:
-    """|dr| · min(1, |r / v|) over the readers r of v's own shape: what the rounding of r may do to v's
-    gradient.
-    """
+    """|dr| · min(1, |r / v|), summed over readers of v's shape: what their rounding may do to dv."""
     value = graph.values[name]
     total: Tensor | float = 0.0
     for reader in graph.readers[name]:
@@ -117,7 +110,7 @@ def _saturation(graph: Graph, handed: Mapping[str, Tensor], name: str) -> Tensor
 
 
 def _squares_vanish(dtype: torch.dtype) -> float:
-    """Below this, squares underflow, and one above it overflow: 1/(1 + e)² · e is then 0 and s(1 - s) is not."""
+    """Below this, squares vanish: e / (1 + e)² is then 0, and s(1 - s) is not."""
     info = torch.finfo(dtype)
     return min(1e-9, info.tiny**0.5 / info.eps)
 
@@ -174,9 +167,7 @@ def signed(gradient: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _sums(graph: Graph, boundary: set[Place]) -> dict[Place, tuple[float, float]]:
-    """For every place, a bound on the terms summed on the way to it, and the largest eps there, since
-    `boundary`.
-    """
+    """For every place, a bound on the terms summed since `boundary`, and the largest eps since then."""
     found: dict[Place, tuple[float, float]] = {}
     outputs: dict[Node, set[Place]] = {}
     for node in graph.nodes:
@@ -203,9 +194,7 @@ def _count(shape: torch.Size) -> int:
 
 
 def _terms(node: Node, arriving: torch.Size, leaving: torch.Size) -> float:
-    """How many terms one element of a node's gradient may be the sum of: from shapes alone, rather too
-    many.
-    """
+    """How many terms one element of a node's gradient may sum: from shapes alone, rather too many."""
     if arriving == leaving and kind(node) not in _MIXING:
         return 1.0
     longest = max(arriving, default=1)

@@ -1,11 +1,9 @@
 """The graph that autograd recorded, seen through the user's names, and backward passes through parts of it.
 
 A *value* is a named tensor; a *reader* of a value is a named value computed from it with no named value in
-between.
-Every pass here asks `torch.autograd.grad` for what arrives at chosen places, so no `.grad` is filled, and
-every
-hook is put on a node of the graph, never on a tensor, and taken off again: the user's tensors are not
-touched.
+between. Every pass here asks `torch.autograd.grad` for what arrives at chosen places, so no `.grad` is
+filled, and every hook is put on a node of the graph, never on a tensor, and taken off again: the user's
+tensors are not touched.
 """
 
 from __future__ import annotations
@@ -53,9 +51,7 @@ class Graph:
 
     @cached_property
     def inputs(self) -> dict[str, tuple[str, ...]]:
-        """The named values that each value on the way to the output is computed from, none named in
-        between.
-        """
+        """The named values that each value on the way to the output is computed from, directly."""
         found: dict[str, list[str]] = {name: [] for name in self.names if self.reaches_output(name)}
         for name, readers in self.readers.items():
             if self.twin(name) == name:
@@ -74,9 +70,7 @@ class Graph:
 
 
 def trace(values: Mapping[str, Tensor], output: Tensor, upstream: Tensor | None = None) -> Graph:
-    """Walks back from `output`. Only values that autograd follows get a place; integers and constants do
-    not.
-    """
+    """Walks back from `output`. Values that autograd does not follow, such as integers, get no place."""
     places = {name: place(value) for name, value in values.items() if value.requires_grad}
     root = place(output)
     output_name = next((name for name, at in places.items() if at == root), OUTPUT)
@@ -170,9 +164,7 @@ def _readers(
 
 
 def without_changed(graph: Graph) -> Graph:
-    """The graph with the values marked that lie behind a node which saved something that was changed
-    since.
-    """
+    """The graph with the values marked that lie behind a node whose saved values were changed since."""
     behind = [node for node in graph.nodes if _changed(node)]
     seen = set(behind)
     blocked: set[Place] = set()
@@ -210,9 +202,7 @@ def _named_inputs(graph: Graph, name: str) -> tuple[str, ...]:
 
 
 def plain(graph: Graph) -> dict[str, Tensor | None]:
-    """Automatic differentiation's own gradient of every value; None where the output does not depend on
-    it.
-    """
+    """Autograd's own gradient of every value; None where the output does not depend on it."""
     return forced(graph, {})
 
 
@@ -230,8 +220,7 @@ def share(graph: Graph, reader: str, value: str, upstream: Tensor, start: Place 
     """The part of `value`'s gradient that comes back through `reader` alone, given the reader's gradient.
 
     `start` is a place without a name on the way, if the way is to begin there. None where there is no way
-    back, or
-    none that autograd still knows, since a saved value was changed in place.
+    back, or none that autograd still knows, since a saved value was changed in place.
     """
     if reader == value:
         return None
@@ -314,9 +303,7 @@ def replace_with(output: int, gradient: Tensor | None) -> PreHook:
 
 @contextmanager
 def one_thread(graph: Graph) -> Iterator[None]:
-    """One thread for many small operations, where several would only wait for each other. Not for comparing
-    bits.
-    """
+    """One thread for many small operations: several would wait for each other. Not for comparing bits."""
     threads = torch.get_num_threads()
     if threads == 1 or max(graph.values[name].numel() for name in graph.names) > _SMALL:
         yield

@@ -16,18 +16,14 @@ _DEPTH = 4  # values without a gradient on such a way
 
 
 def taken_apart(case: Case, name: str) -> Iterator[Term]:
-    """By reader, by way back to the nearest gradients given, by place of use, and by the terms inside a
-    kernel.
-    """
+    """By reader, by way back to the nearest gradients given, by place of use, by term inside a kernel."""
     for path, upstream in _paths(case, name, ()):
         for tensor in _uses(case.graph, path[-1], name, upstream):
             yield Term(dense(tensor).double(), path)
 
 
 def _paths(case: Case, name: str, below: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """Every way from a gradient that was given down to `name`, and what it brings to the last stop before
-    `name`.
-    """
+    """Every way from a gradient that was given to `name`, and what it brings to the last stop before."""
     found: list[tuple[tuple[str, ...], Tensor]] = []
     for reader in case.graph.readers[name]:
         given = case.handed.get(reader)

@@ -42,9 +42,7 @@ class Monomial(NamedTuple):
 
 
 class Bench:
-    """One share laid out for trying formulas: the shape products have, and a sample of the elements of the
-    sum.
-    """
+    """One share laid out for trying formulas: the shape of products, and a sample of the sum."""
 
     def __init__(self, fault: Fault, part: Part) -> None:
         self.fault, self.part = fault, part
@@ -101,9 +99,7 @@ class Bench:
     def fits(
         self, target: Tensor, first: Tensor, tries: list[tuple[Column, ...]]
     ) -> Iterator[tuple[float, tuple[Column, ...]]]:
-        """Those of `tries` that come close to `target` on the sample, with their factor c; vectorised over
-        all.
-        """
+        """Those of `tries` that come close to `target` on the sample, with their factor c."""
         wanted, start = self.take_sum(target), self.take(first)
         size = float(wanted.norm())
         for at in range(0, len(tries) if size else 0, 256):

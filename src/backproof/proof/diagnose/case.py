@@ -18,8 +18,7 @@ class Case:
     """The whole check: graph, all named tensors, the user's gradients, autograd's own, and what was found.
 
     `handed` are the gradients that could be handed on; `handed_dead` those of values the output does not
-    depend on,
-    where they fit; `unreachable` names all such values that have a gradient.
+    depend on, where they fit; `unreachable` names all such values that have a gradient.
     """
 
     graph: Graph
@@ -78,9 +77,7 @@ class Case:
 
 
 class Term(NamedTuple):
-    """One of the terms that a gradient is the sum of, and the named values it comes back through, nearest
-    last.
-    """
+    """One term of the sum that a gradient is, and the named values it comes back through, nearest last."""
 
     tensor: Tensor
     path: tuple[str, ...]
@@ -103,8 +100,8 @@ class Part(NamedTuple):
     """What the user's gradient leaves for one reader's share when the other shares are right.
 
     Where the reader sees only a block of the value, as with slices and chunks, `window` is that block, and
-    `got` and
-    `expected` are cut down to it; both are zero elsewhere if the gradient is to be explained by this share.
+    `got` and `expected` are cut down to it; both are zero elsewhere if the gradient is to be explained by
+    this share.
     """
 
     reader: str

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backproof.proof.diagnose.fault import Fault, Finding, Part
 
+_DISTINCT = 6  # different values of X that a function must be seen at
 _CLEAR = 24  # elements to look at first
 _ALIKE = 16  # values of the same shape from other lines that are tried
 
@@ -38,7 +39,7 @@ def other_function(fault: Fault) -> Iterator[Finding]:
         cases = [
             (start, first, name, x)
             for start, first in [*starts, ("the right one", part.expected)]
-            for name, x in _neighbours(fault, part, gradients=start == part.d)
+            for name, x in _neighbours(fault, part, gradients=start == part.d and fault.precise)
         ]
         for start, first, name, x in cases:
             found = _function(fault, part, first, x)
@@ -46,6 +47,8 @@ def other_function(fault: Fault) -> Iterator[Finding]:
                 continue  # a product with a value that belongs there: something else is missing
             text = found.format(x=name)
             gradient = name in {fault.case.d(other) for other in fault.case.handed}
+            if gradient and "/" in text:
+                continue  # nobody divides by a gradient; divided by itself, it would be any constant
             line = part.line
             yield Finding(
                 "F15" if gradient else "F14",
@@ -64,8 +67,8 @@ def _function(fault: Fault, part: Part, upstream: Tensor, x: Tensor) -> str | No
     if len(clear) < 6:
         return None
     ratio, at = (part.got.flatten() / upstream.flatten())[clear], x.flatten()[clear]
-    if float(at.max() - at.min()) == 0:
-        return None
+    if len(at.unique()) < _DISTINCT:
+        return None  # two weights fit anything
     for target, form in ((ratio, "{}"), (1 / ratio, "1 / ({})")):
         if not bool(target.isfinite().all()):
             continue
@@ -138,11 +141,16 @@ def _plausible(
     form: str,
 ) -> bool:
     """Plain weights speak for themselves; others only if the right derivative is of the same form."""
-    if all(w == round(w * 4) / 4 for w in weights):
+    if all(w == round(w * 4) / 4 and abs(w) <= 4 for w in weights):
         return True
     right = (part.expected.flatten() / upstream.flatten())[clear]
     right = right if form == "{}" else 1 / right
-    return any([t for t, _ in other] == [t for t, _ in terms] for other, _ in _fits(right, at))
+    least = 1e-2 * right.norm()
+    return any(
+        [t for t, _ in other] == [t for t, _ in terms]
+        and all((w * function(at)).norm() > least for w, (_, function) in zip(found, other, strict=True))
+        for other, found in _fits(right, at)
+    )
 
 
 def _weighted(w: float, text: str) -> str:
@@ -157,9 +165,7 @@ def replaces(fault: Fault, part: Part, candidate: Tensor) -> bool:
 
 
 def fitting(gradient: Tensor, shape: torch.Size) -> Tensor | None:
-    """`gradient` summed or spread to `shape`, as broadcasting back and forth would; None where neither
-    goes.
-    """
+    """`gradient` summed or spread to `shape`, as broadcasting would; None where neither goes."""
     if gradient.shape == shape:
         return gradient
     try:
@@ -179,9 +185,7 @@ def _clear(fault: Fault, part: Part, upstream: Tensor) -> Tensor:
 
 
 def _neighbours(fault: Fault, part: Part, *, gradients: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """The values that the line of one share may hold: those its reader is computed from, the reader, the
-    value.
-    """
+    """Values and gradients that the line of one share may hold, near ones first."""
     alike = [name for name in fault.graph.names if fault.graph.values[name].shape == part.got.shape]
     for name in dict.fromkeys((*fault.local(part.reader), *fault.inputs, *alike[:_ALIKE])):
         x = fault.graph.values[name].detach()

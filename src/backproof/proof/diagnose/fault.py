@@ -1,6 +1,4 @@
-"""One wrong gradient and what is known around it: the ground on which hypotheses about its cause are
-fitted.
-"""
+"""One wrong gradient and what is known around it: the ground on which hypotheses are fitted."""
 
 from __future__ import annotations
 
@@ -55,11 +53,14 @@ class Fault:
         """The rounding that is allowed, relative to a number of full size."""
         return allowance(self.yardstick.eps, self.yardstick.terms)
 
+    @property
+    def precise(self) -> bool:
+        """Whether the numbers are good enough to search many formulas and not end in a coincidence."""
+        return self.relative < 5e-3
+
     @cached_property
     def measure(self) -> Tensor:
-        """What each element is measured by when fits are compared: its own terms, and a little of the
-        others'.
-        """
+        """The unit in which fits are compared: an element's own terms, and a little of the others'."""
         return self.yardstick.fine.double() + 1e-3 * self.allowed + torch.finfo(torch.float64).tiny
 
     @cached_property
@@ -69,18 +70,14 @@ class Fault:
 
     @cached_property
     def _sample(self) -> Tensor:
-        """Elements to try a candidate on: half of them where the gradient is most wrong, half spread
-        evenly.
-        """
+        """Elements to try a candidate on: half where the gradient is most wrong, half spread evenly."""
         size = self.difference.flatten().abs().nan_to_num(0.0)
         half = min(_SAMPLE // 2, size.numel())
         spread = torch.linspace(0, size.numel() - 1, half).round().long().to(size.device)
         return torch.cat([size.topk(half).indices, spread])
 
     def explains(self, candidate: Tensor) -> bool:
-        """Whether `candidate` is the user's gradient up to rounding, and much closer to it than the right
-        one is.
-        """
+        """Whether `candidate` is the user's gradient to rounding, and far closer to it than the right one."""
         if candidate.shape != self.got.shape:
             return False
         candidate = candidate.double()
@@ -88,11 +85,14 @@ class Fault:
             return False
         if not self._near(candidate, self.got, self.allowed):
             return False
-        misfit, fault = (
-            ((self.got - candidate) / self.measure).norm(),
-            (self.difference / self.measure).norm(),
-        )
-        return bool(misfit <= max(0.02, 4 * self.yardstick.eps) * fault)
+        misfit = ((self.got - candidate) / self.measure).norm()
+        return bool(misfit <= self._close_fit)
+
+    @cached_property
+    def _close_fit(self) -> float:
+        """How far a fit may be off: little against the fault, and against the gradient itself."""
+        fault, size = (float((t / self.measure).norm()) for t in (self.difference, self.got))
+        return max(0.02, 4 * self.yardstick.eps) * min(fault, size or fault)
 
     def _near(self, candidate: Tensor, got: Tensor, allowed: Tensor) -> bool:
         return bool(((got - candidate).abs() <= allowed + self.relative * candidate.abs()).all())
@@ -187,9 +187,7 @@ class Fault:
         return self.back(part.reader, upstream, part.start)
 
     def back(self, reader: str, upstream: Tensor, start: Place | None = None) -> Tensor | None:
-        """The same for any reader, from its own place or from `start`. None once too many passes were asked
-        for.
-        """
+        """The same for any reader, or from `start` on the way. None once too many passes were asked for."""
         self.passes[0] -= 1
         if self.passes[0] < 0:
             return None
@@ -205,9 +203,7 @@ class Fault:
 
     @cached_property
     def at_hand(self) -> tuple[str, ...]:
-        """The values whose gradients can stand in this line: not its own, nor those that are computed from
-        it.
-        """
+        """The values whose gradients this line can use: not its own, nor those computed from it."""
         later = {self.name, *self.case.ancestors(self.name)}
         return tuple(name for name in self.graph.names if name not in later and self.graph.twin(name) == name)
 
@@ -216,7 +212,5 @@ class Fault:
         return tuple(name for name in self.graph.inputs_of(reader) if name != self.name)
 
     def local(self, reader: str) -> tuple[str, ...]:
-        """The values that the line of a share may well hold: what its reader is computed from, the reader,
-        the value.
-        """
+        """The values that the line may well hold: what the reader is computed from, the reader, the value."""
         return tuple(dict.fromkeys((*self.siblings(reader), reader, self.name)))

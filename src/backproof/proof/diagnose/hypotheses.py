@@ -60,9 +60,7 @@ LAST: tuple[tuple[Hypothesis, ...], ...] = (
 
 
 def find(fault: Fault) -> tuple[Finding, ...]:
-    """The findings of the first group that has any; more than one where several explain the gradient
-    alike.
-    """
+    """The findings of the first group that has any; several where they explain the gradient alike."""
     return _first(GROUPS, fault) or _first(INSIDE, fault.inside()) or _first(LAST, fault)
 
 

@@ -1,6 +1,4 @@
-"""Shares that are matrix products of the reader's gradient and one value: the wrong value, or a transposed
-one.
-"""
+"""Matrix products of the reader's gradient and one value: the wrong value, or a transposed one."""
 
 from __future__ import annotations
 
@@ -67,9 +65,7 @@ def _right(fault: Fault, part: Part) -> tuple[Form, str, Tensor, float] | None:
 
 
 def _products(a: Tensor, b: Tensor, shape: torch.Size) -> Iterator[tuple[Form, Tensor]]:
-    """All matrix products of the two that have the shape; batches are kept, or summed where the shape has
-    none.
-    """
+    """All matrix products of the two that have the shape; batches are kept, or summed away."""
     if a.dim() < 2 or b.dim() < 2 or len(shape) < 2:
         return
     for text, x, y in (

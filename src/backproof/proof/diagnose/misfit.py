@@ -78,9 +78,7 @@ def _broadcasts(a: torch.Size, b: torch.Size) -> bool:
 
 
 def _why(name: str, got: Tensor, right: Tensor, case: Case) -> tuple[str | None, str, str]:
-    """Cause, what is seen, and the next step, for the first reading of the shape that makes the numbers
-    right.
-    """
+    """Cause, what is seen, next step, for the first reading of the shape that makes the numbers right."""
     fault = Fault(case, case.blames.as_if_right(name))
     shape = list(right.shape)
     broadcast = [dim for dim, size in enumerate(right.shape) if size == 1]

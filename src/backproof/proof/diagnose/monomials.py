@@ -1,9 +1,8 @@
 """Shares of the form c · U · X^p · Y^q, summed to shape: a factor left out, put in, exchanged, or to another
 power.
 
-U is the reader's gradient. The right share is written in this form first, from the values near the line;
-then the
-user's. What differs between the two is the finding.
+U is the reader's gradient. The right share is written in this form first, from the values near the line; then
+the user's. What differs between the two is the finding.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from backproof.proof.diagnose.bench import Bench, Column, Monomial, benches, pow
 from backproof.proof.diagnose.constants import meaning
 from backproof.proof.diagnose.fault import Fault, Finding
 
+_ENOUGH = 6  # elements, for formulas far from the right one
 _POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1.5, -1.5)
+_ELSEWHERE = ", as in the derivative of a different forward pass"
 _FAR = 60  # values and gradients of other lines that are tried
 
 
 def changed_factor(fault: Fault) -> Iterator[Finding]:
-    """Against the right formula: a factor left out, put in, or to another power, among the values near the
-    line.
-    """
+    """A factor left out, put in, or to another power, among the values near the line."""
     return _changed(fault, constant=False)
 
 
@@ -38,22 +37,28 @@ def _changed(fault: Fault, *, constant: bool) -> Iterator[Finding]:
         part = bench.part
         local = _columns(bench, fault.local(part.reader), _POWERS)
         right = _right(bench, local)
-        tries: list[tuple[Column, ...]] = [(one,) for one in local]
-        tries += [(a, b) for i, a in enumerate(local) for b in local[i + 1 :] if a.name != b.name]
-        if right is not None:
-            tries = [right.columns[:i] + right.columns[i + 1 :] for i in range(len(right.columns))] + tries
-            tries += [(*right.columns, one) for one in local]
-            found = _first(bench, part.upstream, tries, None if constant else right.c)
-            if found is not None:
-                yield _compared(bench, right, found)
-                return
-            continue
-        found = (
-            None if constant else _relative(bench, local)
-        )  # the right share has no such form, but may be off by a factor
-        if found is not None:
-            yield found
+        if right is None:  # the right share has no such form, but may be off by a factor
+            finding = None if constant else _relative(bench, local)
+        else:
+            found = _first(bench, part.upstream, _tries(fault, right, local), None if constant else right.c)
+            finding = None if found is None else _compared(bench, right, found)
+        if finding is not None:
+            yield finding
             return
+
+
+def _tries(fault: Fault, right: Monomial, local: list[Column]) -> list[tuple[Column, ...]]:
+    """Formulas to try, the nearest to the right one first. Few or rough numbers fit some pair of powers."""
+    without = [right.columns[:i] + right.columns[i + 1 :] for i in range(len(right.columns))]
+    tries = list(without)
+    if fault.precise:
+        powers = [[one for one in local if one.name == column.name] for column in right.columns]
+        tries += [(*rest, one) for rest, others in zip(without, powers, strict=True) for one in others]
+    if fault.informative >= _ENOUGH and fault.precise:
+        tries += [(one,) for one in local]
+        tries += [(a, b) for i, a in enumerate(local) for b in local[i + 1 :] if a.name != b.name]
+    tries += [(*right.columns, one) for one in local if one.power == 1]
+    return tries
 
 
 def exchanged_factor(fault: Fault) -> Iterator[Finding]:
@@ -96,10 +101,8 @@ def plain_product(fault: Fault) -> Iterator[Finding]:
 
 
 def two_strangers(fault: Fault) -> Iterator[Finding]:
-    """The product of two tensors, one of them at least a gradient, neither of which belongs there as it
-    is.
-    """
-    for bench in benches(fault):
+    """The product of two tensors, one at least a gradient, that do not belong there."""
+    for bench in benches(fault) if fault.precise else ():
         right = _right(bench, _columns(bench, fault.local(bench.part.reader), _POWERS))
         if right is None:
             continue
@@ -122,9 +125,7 @@ def two_strangers(fault: Fault) -> Iterator[Finding]:
 
 
 def others(fault: Fault) -> list[tuple[str, bool, Tensor]]:
-    """Other tensors that may stand in this line by mistake, near ones first: name, whether a gradient,
-    numbers.
-    """
+    """Other tensors that may stand here by mistake, near ones first: name, whether a gradient, numbers."""
     near = [fault.name, *fault.readers, *(s for r in fault.readers for s in fault.siblings(r)), *fault.inputs]
     names = [name for name in dict.fromkeys((*near, *fault.graph.names)) if name in fault.graph.values]
     found = []
@@ -183,7 +184,7 @@ def _plain(c: float) -> float:
     return near if near and abs(c - near) <= 1e-2 * abs(near) else c
 
 
-def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding:
+def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding | None:
     fault, line = bench.fault, bench.part.line
     why = f"{bench.part.subject} equals {found}, to rounding; the right one is {right}."
     old, new = right.powers, found.powers
@@ -196,15 +197,18 @@ def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding:
         return Finding("F16", f"the factor {text} is left out{also}", why, f"multiply by {text}")
     if extra and not lost and all(new[name] == power for name, power in old.items()):
         text = " and ".join(power_of(name, new[name]) for name in extra)
+        if set(extra) <= {fault.name, bench.part.reader}:  # of the value itself: its power is wrong
+            head = f"{_all(new)} stands where {_all(old)} belongs"
+            return Finding("F14", f"{head}{_ELSEWHERE}{also}", why, f"derive {line} again")
         return Finding("F16", f"the factor {text} does not belong there{also}", why, f"take {text} out")
-    changed = next((name for name in old if old[name] != new.get(name)), None)
-    if not lost and not extra and changed is not None:
+    if old == new:  # nothing but the constant differs
+        return None
+    if not lost and not extra:
+        changed = next(name for name in old if old[name] != new[name])
         head = f"{power_of(changed, new[changed])} stands where {power_of(changed, old[changed])} belongs"
     else:
         head = f"{_all(new)} stands where {_all(old)} belongs"
-    return Finding(
-        "F14", f"{head}, as in the derivative of a different forward pass{also}", why, f"derive {line} again"
-    )
+    return Finding("F14", f"{head}{_ELSEWHERE}{also}", why, f"derive {line} again")
 
 
 def _relative(bench: Bench, local: list[Column]) -> Finding | None:
@@ -234,7 +238,7 @@ def _exchanged(bench: Bench, old: Column, new: Column, gradient: bool, right: Mo
     )
     return Finding(
         "F15" if gradient else "F14",
-        kind if gradient else f"{kind}, as in the derivative of a different forward pass",
+        kind if gradient else f"{kind}{_ELSEWHERE}",
         f"{bench.part.subject} equals {right.first} * {now}"
         + ("" if len(right.columns) == 1 else ", with the other factors right")
         + ", to rounding.",

@@ -1,6 +1,4 @@
-"""Where a gradient is wrong: some rows, some terms of a sum, repeated places overwritten, other dimensions
-summed.
-"""
+"""Rows left out, terms of a sum left out, places overwritten, other dimensions summed."""
 
 from __future__ import annotations
 
@@ -94,7 +92,7 @@ def _subsets(sent: Tensor, missing: Tensor, allowed: Tensor) -> Iterator[Tensor]
         near = (masks @ sent - missing).abs() <= room
         for index in near.all(1).nonzero().flatten().tolist():
             yield masks[index].nonzero().flatten()
-    if sent.shape[1] >= size:
+    if sent.shape[1] >= size and bool(sent.isfinite().all() & missing.isfinite().all()):
         weights = torch.linalg.lstsq(sent.T, missing.unsqueeze(1), driver="gelsd").solution.flatten()
         chosen = weights.round()
         clear = bool(((weights - chosen).abs() < 0.05).all()) and bool((chosen.abs() <= 1).all())
@@ -115,9 +113,7 @@ def _masks(size: int, device: torch.device) -> Iterator[Tensor]:
 
 
 def _slices(fault: Fault, part: Part, dim: int, look: Tensor) -> Tensor | None:
-    """What each index of the upstream gradient sends back, one after the other, to the elements to look
-    at.
-    """
+    """What each index of the upstream gradient sends back to the elements to look at."""
     sent = []
     for index in range(part.upstream.shape[dim]):
         only = torch.zeros_like(part.upstream)

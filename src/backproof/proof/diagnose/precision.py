@@ -16,9 +16,7 @@ _PARTIAL_SUMS = 4  # bits that adding up a few results of low precision may add
 
 
 def low_precision(fault: Fault) -> Iterator[Finding]:
-    """Every element of got has the few digits of a lower dtype, and is as far off as sums in that dtype
-    are.
-    """
+    """got has the few digits of a lower dtype, and is as far off as sums in that dtype are."""
     for dtype in _LOWER:
         eps = torch.finfo(dtype).eps
         if eps <= 2 * torch.finfo(fault.given.dtype).eps:

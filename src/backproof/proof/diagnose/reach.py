@@ -14,9 +14,7 @@ from backproof.proof.trace import share
 
 
 def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
-    """A value that is computed and then not used: the last one of its chain is the culprit, the others
-    follow.
-    """
+    """A value that is not used: the last one of its chain is the culprit, the others follow."""
     d, name = case.d(row.name), row.name
     users = _last_ones(case, name)
     if users != [name]:
@@ -40,9 +38,7 @@ def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
 
 
 def _last_ones(case: Case, name: str) -> list[str]:
-    """The values that `name` feeds, directly or not, and that feed no other unreachable value with a
-    gradient.
-    """
+    """The last ones of the unreachable values with gradients that `name` feeds, directly or not."""
     found: dict[str, None] = {}
     seen, stack = {name}, [name]
     while stack:
@@ -97,8 +93,10 @@ def not_finite_in_autograd(name: str, case: Case) -> str:
     d = case.d(name)
     forward = [n for n in reversed(case.graph.names) if not bool(case.graph.values[n].detach().isfinite().all())]
     if forward:
-        first = forward[0]
-        return f"{d} cannot be judged where autograd's is not finite either: the forward pass is not, from {first} on."
+        return (
+            f"{d} cannot be judged where autograd's is not finite either: "
+            f"the forward pass is not, from {forward[0]} on."
+        )
     backward = [
         n for n in case.graph.names if (g := case.arriving.get(n)) is not None and not bool(dense(g).isfinite().all())
     ]

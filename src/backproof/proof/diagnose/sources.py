@@ -1,6 +1,4 @@
-"""The right operation on the wrong tensor: another value's gradient, another upstream gradient, a transposed
-one.
-"""
+"""The right operation on the wrong tensor: another gradient, another upstream one, a transposed one."""
 
 from __future__ import annotations
 
@@ -128,9 +126,7 @@ def wrong_upstream(fault: Fault) -> Iterator[Finding]:
 
 
 def _of_shape(fault: Fault, part: Part) -> Iterator[tuple[str, str, Tensor]]:
-    """Gradients, then values, that could be taken for the upstream gradient: name, what it is called,
-    numbers.
-    """
+    """Gradients, then values, that could be taken for the upstream gradient: name, label, numbers."""
     found, shape = 0, part.upstream.shape
     direct = part.start == fault.graph.places[part.reader]
     for name in fault.at_hand:

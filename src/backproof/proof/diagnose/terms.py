@@ -1,6 +1,4 @@
-"""Sums of shares: one missing, one twice, one with another sign or factor, one not complete when it was
-used.
-"""
+"""Sums of shares: one missing, twice, with another sign or factor, or not complete when it was used."""
 
 from __future__ import annotations
 
