@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 
 from backproof.proof.diagnose.fault import Fault, Finding
 from backproof.proof.diagnose.lines import formula
+from backproof.proof.diagnose.precision import lower_dtype
 from backproof.proof.kernels import kind
 from backproof.proof.trace import Node, between
 
@@ -71,15 +72,8 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
     if near(2) or near(0.5):
         text = "2" if c > 1 else "1/2"
         return Meaning("F12", text, "", "take the factor 2 out" if c > 1 else "put the factor 2 back in, as for x**2")
-    for value, where in _exponents(fault):
-        for factor, text in ((1 / value, f"1/{value:.4g}"), (value, f"{value:.4g}")):
-            if near(factor):
-                step = (
-                    f"put the factor {value:.4g} back in"
-                    if factor != value
-                    else f"take the factor {value:.4g} out once"
-                )
-                return Meaning("F12", text, f"; {where}", step)
+    if found := _out_of_the_line(_exponents(fault), near):
+        return found
     for size, where in sizes(fault).items():
         n = float(size)
         if size < 3:
@@ -115,15 +109,8 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
         if near(value):
             likely = f"; {where}: the sum is divided by the wrong count"
             return Meaning("F8", text, likely, "divide by the number of those that count")
-    for value, where in _plain_factors(fault):
-        for factor, text in ((1 / value, f"1/{value:.4g}"), (value, f"{value:.4g}")):
-            if near(factor):
-                step = (
-                    f"put the factor {value:.4g} back in"
-                    if factor != value
-                    else f"take the factor {value:.4g} out once"
-                )
-                return Meaning("F12", text, f"; {where}", step)
+    if found := _out_of_the_line(_plain_factors(fault), near):
+        return found
     for first, one in sizes(fault).items():
         for second, other in sizes(fault).items():
             if ratios and min(first, second) > 1 and fault.informative > 3 and near(first / second):
@@ -134,8 +121,8 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
             if size > 1 and near(value):
                 likely = f"; {size} is {where}"
                 return Meaning("F12", text, likely, f"multiply by {'1/' if value > 1 else ''}√{size}")
-    if fault.informative < 4:
-        return None
+    if fault.informative < 4 or lower_dtype(fault) is not None:
+        return None  # one number rounded in low precision is off by an odd factor, too
     step = f"look for a factor {1 / c:.6g} that is missing, or {c:.6g} that is too much"
     return Meaning("F12", f"{c:.6g}", "", step, odd=True)
 
@@ -168,6 +155,16 @@ def sizes(fault: Fault) -> dict[int, str]:
                 found.setdefault(shape[first] * shape[second], f"dimensions {first} and {second} of {name} together")
         found.setdefault(shape.numel(), f"the number of elements of {name}")
     return found
+
+
+def _out_of_the_line(numbers: Iterator[tuple[float, str]], near: Callable[[float], bool]) -> Meaning | None:
+    """A number of the forward line that the gradient has once too often, or not at all."""
+    for value, where in numbers:
+        if near(1 / value):
+            return Meaning("F12", f"1/{value:.4g}", f"; {where}", f"put the factor {value:.4g} back in")
+        if near(value):
+            return Meaning("F12", f"{value:.4g}", f"; {where}", f"take the factor {value:.4g} out once")
+    return None
 
 
 def _exponents(fault: Fault) -> Iterator[tuple[float, str]]:
