@@ -16,6 +16,7 @@ from torch import Tensor
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import check_time  # noqa: E402
 import correct  # noqa: E402
 import power  # noqa: E402
 from backproof.proof.check import check  # noqa: E402
@@ -223,3 +224,18 @@ def test_a_missed_goal_is_said() -> None:
     ]
     named = [power.Verdicts(mutant, {"Backproof": power.score(mutant, found._replace(causes={"x": "F8"}))})]
     assert "1 mutants with a wrong cause named" in power.goals_missed(named, {})
+
+
+def test_the_time_of_checks_is_taken_of_right_and_wrong_passes() -> None:
+    right, wrong = check_time.layer(5, 7)
+    figures = check_time.measure(right, wrong, repeats=1)
+    assert (figures.values, figures.elements) == (4, 5 * 7 + 7 + 64 * 7 + 1)
+    assert 0 < figures.with_fault <= figures.slowest
+    right, wrong = check_time.chain(20)
+    assert check_time.measure(right, wrong, repeats=1).values == 20
+
+
+def test_a_time_is_not_taken_of_a_fault_that_is_not_seen() -> None:
+    right, _ = check_time.layer(5, 7)
+    with pytest.raises(AssertionError, match="a fault is not seen"):
+        check_time.measure(right, [right], repeats=1)

@@ -9,7 +9,7 @@ import torch
 
 from backproof.proof.diagnose.fault import Fault, Finding
 from backproof.proof.diagnose.lines import formula
-from backproof.proof.diagnose.precision import lower_dtype
+from backproof.proof.diagnose.precision import rounded_to
 from backproof.proof.kernels import kind
 from backproof.proof.trace import Node, between
 
@@ -121,8 +121,8 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
             if size > 1 and near(value):
                 likely = f"; {size} is {where}"
                 return Meaning("F12", text, likely, f"multiply by {'1/' if value > 1 else ''}√{size}")
-    if fault.informative < 4 or lower_dtype(fault) is not None:
-        return None  # one number rounded in low precision is off by an odd factor, too
+    if fault.informative < 4 or rounded_to(fault) is not None:
+        return None  # one number rounded to a lower dtype is off by an odd factor, too
     step = f"look for a factor {1 / c:.6g} that is missing, or {c:.6g} that is too much"
     return Meaning("F12", f"{c:.6g}", "", step, odd=True)
 

@@ -31,13 +31,14 @@ GROUPS: tuple[tuple[Hypothesis, ...], ...] = (
     (matrices.other_factor,),
     (monomials.changed_factor,),
     (monomials.exchanged_factor,),
-    (precision.low_precision,),
+    (precision.rounded,),
     (constants.odd_factor,),
     (terms.incomplete_upstream, places.other_dimensions, places.softmax_over_other_dimension),
     (factors.other_function,),
     (sources.rearranged_upstream,),
     (places.overwritten,),
     (places.terms_left_out,),
+    (precision.summed,),
     (monomials.two_strangers,),
 )
 

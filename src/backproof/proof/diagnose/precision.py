@@ -1,4 +1,4 @@
-"""Sums in low precision: an error that looks like rounding and is too large for the dtype."""
+"""Numbers in low precision: an error that looks like rounding and is too large for the dtype."""
 
 from __future__ import annotations
 
@@ -13,35 +13,53 @@ _LOWER = (torch.float32, torch.float16, torch.bfloat16)
 _PARTIAL_SUMS = 4  # bits that adding up a few results of low precision may add
 
 
-def low_precision(fault: Fault) -> Iterator[Finding]:
-    """It is computed in a lower dtype than it is handed over in."""
-    dtype = lower_dtype(fault)
+def rounded(fault: Fault) -> Iterator[Finding]:
+    """got is the right gradient rounded to a lower dtype, or the sum of a few such."""
+    dtype = rounded_to(fault)
     if dtype is not None:
-        name = str(dtype).removeprefix("torch.")
-        yield Finding(
-            "F5",
-            f"it is computed in {name}",
-            f"no element has more digits than a {name} number, or a few added up; the error is of that size.",
-            f"sum in {str(fault.given.dtype).removeprefix('torch.')}, and convert afterwards if need be",
-        )
+        yield _finding(fault, dtype)
 
 
-def lower_dtype(fault: Fault) -> torch.dtype | None:
-    """The dtype whose few digits got has, if it is as far off as sums in that dtype are."""
-    for dtype in _LOWER:
-        eps = torch.finfo(dtype).eps
-        if eps <= 2 * torch.finfo(fault.given.dtype).eps:
-            continue
-        digits = 1 - int(torch.tensor(eps).log2()) + _PARTIAL_SUMS
-        if not _has_digits(fault.got, digits) or _has_digits(fault.expected, digits):
-            continue
-        allowed = fault.allowed * (eps / fault.yardstick.eps) + torch.finfo(dtype).tiny
-        if bool((fault.difference.abs() <= allowed).all()):
+def rounded_to(fault: Fault) -> torch.dtype | None:
+    """The dtype whose few digits got has, if each element is as near to the right one as they allow."""
+    for dtype in _few_digits(fault):
+        if bool((fault.difference.abs() <= _allowed(dtype, fault.expected.abs(), 1.0)).all()):
             return dtype
     return None
+
+
+def summed(fault: Fault) -> Iterator[Finding]:
+    """got has the few digits of a lower dtype, and is as far off as long sums in that dtype are."""
+    for dtype in _few_digits(fault):
+        if bool((fault.difference.abs() <= _allowed(dtype, fault.allowed, 1 / fault.yardstick.eps)).all()):
+            yield _finding(fault, dtype)
+            return
+
+
+def _few_digits(fault: Fault) -> Iterator[torch.dtype]:
+    for dtype in _LOWER:
+        eps = torch.finfo(dtype).eps
+        digits = 1 - int(torch.tensor(eps).log2()) + _PARTIAL_SUMS
+        lower = eps > 2 * torch.finfo(fault.given.dtype).eps
+        if lower and _has_digits(fault.got, digits) and not _has_digits(fault.expected, digits):
+            yield dtype
+
+
+def _allowed(dtype: torch.dtype, sizes: Tensor, times: float) -> Tensor:
+    return sizes * (torch.finfo(dtype).eps * times) + torch.finfo(dtype).tiny
 
 
 def _has_digits(numbers: Tensor, digits: int) -> bool:
     """Whether no number has more than so many significant binary digits."""
     mantissa = torch.frexp(numbers).mantissa * 2.0**digits
     return bool((mantissa == mantissa.round()).all())
+
+
+def _finding(fault: Fault, dtype: torch.dtype) -> Finding:
+    name = str(dtype).removeprefix("torch.")
+    return Finding(
+        "F5",
+        f"it is computed in {name}",
+        f"no element has more digits than a {name} number, or a few added up; the error is of that size.",
+        f"sum in {str(fault.given.dtype).removeprefix('torch.')}, and convert afterwards if need be",
+    )
