@@ -18,7 +18,7 @@ run: $(READY) ## Prove the gradients, train on the embedded names, make up new o
 	@$(BIN)/backproof train --steps $(STEPS)
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 sanitize: $(READY) ## Run the native engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -DBACKPROOF_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" > build/sanitize.log 2>&1 \
@@ -36,7 +36,7 @@ bench: $(READY) ## Measure: one table for each claim
 		echo "== benchmarks/$$file.py"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 clean: ## Remove what was set up and built; runs stay
-	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written last, so that a set-up that broke off is done again.
