@@ -25,6 +25,15 @@ def test_the_wrong_line_gets_the_report_that_is_shown(capsys):
     assert capsys.readouterr().out in blocks("text")
 
 
+def test_the_wrong_file_gets_the_report_that_is_shown(tmp_path: Path, capsys):
+    source = (ROOT / "examples" / "rmsnorm.py").read_text()
+    assert source.count(" / features") == 1
+    wrong = tmp_path / "rmsnorm.py"
+    wrong.write_text(source.replace(" / features", " / 10"))
+    assert main(["prove", str(wrong)]) == 1
+    assert capsys.readouterr().out in blocks("text")
+
+
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     _, example = blocks("python")
     monkeypatch.chdir(tmp_path)

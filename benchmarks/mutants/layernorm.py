@@ -73,6 +73,9 @@ DOUBLES = {
 }
 
 FUNCTIONS = {
+    "dsq = (dvar / features).expand_as(s.sq)": [
+        ("F8", "dsq = (dvar / 13).expand_as(s.sq)"),
+    ],
     "dgain = (dy * s.xhat).sum(0)": [
         ("F2", "dgain = (dy.as_strided(dy.shape, (dy.shape[1], 1)) * s.xhat).sum(0)"),
         ("F3", "dgain = dy.mul_(s.xhat).sum(0)", "gain | y"),
@@ -85,5 +88,6 @@ FUNCTIONS = {
     ],
     "dx = ddiff + dmean / features": [
         ("F7", "dx = torch.zeros_like(s.x); t = len(dy) // 4 * 4; dx[:t] = (ddiff + dmean / features)[:t]"),
+        ("F8", "dx = ddiff + dmean / 13"),
     ],
 }

@@ -57,6 +57,9 @@ DOUBLES = {
 }
 
 FUNCTIONS = {
+    "dsq[rows] = dms[rows] / features": [
+        ("F8", "dsq[rows] = dms[rows] / 10"),
+    ],
     "rows = slice(start, start + TILE)": [
         ("F7", "rows = slice(start, min(start + TILE, n - n % 3))", "gain xhat"),
     ],

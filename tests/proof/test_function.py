@@ -485,3 +485,22 @@ def test_what_cannot_be_run_says_why(arguments: tuple, options: dict, message: s
     with pytest.raises(CannotProveError) as caught:
         prove_function(*arguments, **options)
     assert message in str(caught.value)
+
+
+def test_a_size_written_as_a_number_is_found_where_that_size_changes() -> None:
+    class Mean(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.shape = x.shape
+            return x.mean(1)
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:
+            return dy.unsqueeze(1).expand(ctx.shape) / 4
+
+    def make(n: int = 16, width: int = 4) -> tuple[Tensor]:
+        return (torch.randn(n, width),)
+
+    report = prove_function(Mean, lambda x: x.mean(1), make)
+    assert found(report)[0] == ("x", "F8", "size width=6")
+    assert "the line holds 4 as a number" in report["x"].message

@@ -9,6 +9,7 @@ import struct
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -236,3 +237,18 @@ def test_json_has_a_version_and_every_field_and_is_strict() -> None:
         "evidence": {"worst_index": [1, 2], "got": "NaN", "expected": "-Infinity"},
     }
     assert record["rows"][0]["evidence"] is None
+
+
+def test_a_notebook_shows_the_fragment_and_a_file_holds_the_page(tmp_path: Path) -> None:
+    shown = report(culprit())
+    assert shown._repr_html_() == to_notebook_html(shown)
+    shown.save_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == to_html(shown)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError, match=r"report\.html"):
+        report(culprit()).save_html(str(tmp_path / "report.html"))
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]

@@ -453,6 +453,23 @@ def test_a_row_left_out_that_hides_in_the_rounding_of_larger_rows_is_found_in_fl
     assert only_culprit(prove(product, wrong, make)) == ("w", "F7", "size 67")
 
 
+@pytest.mark.parametrize(("batch", "replay"), [("n", "size width=6"), ("16", "size 67")])
+def test_a_size_written_as_a_number_is_found_where_that_size_changes(batch: str, replay: str) -> None:
+    def mean(x: Tensor) -> dict[str, Tensor]:
+        return {"x": x, "y": (x**2).mean()}
+
+    def make(n: int = 16, width: int = 4) -> dict[str, Tensor]:
+        return {"x": torch.randn(n, width)}
+
+    def wrong(v: dict, dy: Tensor) -> dict[str, Tensor]:
+        n, width = v["x"].shape
+        return {"x": 2 * v["x"] * dy / (n * 4 if batch == "n" else 16 * width)}
+
+    report = prove(mean, wrong, make)
+    assert only_culprit(report) == ("x", "F8", replay)
+    assert f"the line holds {4 if batch == 'n' else 16} as a number" in report["x"].message
+
+
 def test_a_size_that_only_backward_cannot_take_is_a_finding() -> None:
     def wrong(v: Layer, dy: Tensor) -> dict[str, Tensor]:
         dh = (1 - v.y**2) * dy

@@ -81,11 +81,12 @@ def compare(
     own = gradients_of(reference, upstreams, needs, retain=True)
     gradients = {name: gradient for name, gradient in gradients.items() if gradient is not None or _needed(own[name])}
     exact = gradients_of(truth, {n: u.double() for n, u in upstreams.items()}, needs) if truth else None
-    rows += _rows(reference, gradients | misshapen, upstreams, own, exact, known)
+    rows += _rows(kernel, reference, gradients | misshapen, upstreams, own, exact, known)
     return Compared(function, reference, upstreams, gradients, rows, refused)
 
 
 def _rows(
+    kernel: Kernel,
     reference: Side,
     gradients: Gradients,
     upstreams: dict[str, Tensor],
@@ -100,7 +101,7 @@ def _rows(
     if known is not None and seen.faults - fine <= set(known):
         return seen.rows() + accurate
     doubtful = {name: gradient for name, gradient in gradients.items() if name not in fine}
-    return accurate + (judged_side(reference, doubtful, upstreams) if doubtful else [])
+    return accurate + (judged_side(reference, doubtful, upstreams, kernel.usual) if doubtful else [])
 
 
 def _needed(gradient: Tensor | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ class Kernel:
     inputs: Any
     grad_inputs: Collection[str] | None
     seed: int
+    usual: Mapping[int, int] = field(default_factory=dict)  # sizes that a replay has changed, and the plain run's
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,12 @@ def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | No
     return dict(zip(side.leaves, returned, strict=False))
 
 
-def judged_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]) -> list[Row]:
+def judged_side(
+    reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor], usual: Mapping[int, int]
+) -> list[Row]:
     """The judge's rows for the inputs of `gradients`, with the reference's graph as the truth."""
     values, added, output, upstream = _as_network(reference, gradients, upstreams)
-    rows = judged(values, {**gradients, added: upstream}, output, upstream)
+    rows = judged(values, {**gradients, added: upstream}, output, upstream, usual)
     return [row for row in rows if row.name != added]
 
 

@@ -31,6 +31,7 @@ from backproof.proof.layouts import LAYOUTS, copied
 from backproof.proof.ledger import Ledger, finding
 from backproof.proof.records import Row, Verdict
 from backproof.proof.replays import NO_SIZES, STRIDES, SkippedError, forgiven
+from backproof.proof.sizes import Size, other_sizes
 from backproof.proof.writes import damaged, describe_change, keep
 
 _COPY = "write into a new tensor; autograd and other branches of the network still need the old numbers"
@@ -59,8 +60,8 @@ def kernel_replays(
         replays |= {name: partial(_again, needs=subset) for name, subset in subsets.items()}
     replays["float64"] = _float64
     replays |= {str(dtype).removeprefix("torch."): partial(_low_precision, dtype=dtype) for dtype in dtypes}
-    replays |= NO_SIZES if proof.size is None else {f"size {n}": partial(_size, n=n) for n in sizes}
-    return replays
+    others = {size.name: partial(_size, size=size) for size in other_sizes(proof.kernel.inputs, sizes)}
+    return replays | (NO_SIZES if proof.size is None else others)
 
 
 def _new(rows: list[Row], ledger: Ledger) -> list[Row]:
@@ -156,7 +157,7 @@ def _stateful(proof: KernelProof, ledger: Ledger, gradients: Gradients, claim: s
     }
     if not changed or glance_side(proof.plain.reference, changed, proof.plain.upstreams).faults <= ledger.known():
         return []
-    rows = _new(judged_side(proof.plain.reference, changed, proof.plain.upstreams), ledger)
+    rows = _new(judged_side(proof.plain.reference, changed, proof.plain.upstreams, {}), ledger)
     return [finding(row, "F3", claim, next=_STATELESS) for row in rows]
 
 
@@ -327,21 +328,22 @@ def _imprecise(
                    next="sum in float32, and round to the narrow dtype once, at the end")  # fmt: skip
 
 
-def _size(proof: KernelProof, ledger: Ledger, *, n: int) -> list[Row]:
+def _size(proof: KernelProof, ledger: Ledger, *, size: Size) -> list[Row]:
     """Another size, unless the reference has no finite answer there either."""
+    kernel = replace(proof.kernel, inputs=size.inputs, usual=size.usual)
     try:
-        values = values_of(proof.kernel, n)
-        needs = [name for name in needed(proof.kernel, values) if name in proof.needs]
-        reference = run_side("reference", proof.kernel.reference, values, needs, proof.kernel.seed)
+        values = values_of(kernel, size.n)
+        needs = [name for name in needed(kernel, values) if name in proof.needs]
+        reference = run_side("reference", kernel.reference, values, needs, kernel.seed)
     except CannotProveError as error:
         raise SkippedError(error.brief) from error
-    truth = gradients_of(reference, upstreams_for(reference, proof.kernel.seed), needs)
+    truth = gradients_of(reference, upstreams_for(reference, kernel.seed), needs)
     if not is_finite(reference.outputs) or not is_finite(truth):
         raise SkippedError("the values or gradients of reference are not finite")
     try:
-        return compare(proof.kernel, values, needs, known=ledger.known()).rows
+        return compare(kernel, values, needs, known=ledger.known()).rows
     except CannotProveError as error:
         row = Row(next(iter(proof.plain.upstreams)), Verdict.WRONG, culprit=True)
-        return [replace(row, message=f"{error}\n  next: make the function work for size {n}, or skip this replay")]
+        return [replace(row, message=f"{error}\n  next: make the function work for {size.name}, or skip this replay")]
     except BackwardRaisedError as error:
-        return _backward_raised(proof, error, f"for size {n}", None, "make that size work too, or skip this replay")
+        return _backward_raised(proof, error, f"for {size.name}", None, "make that size work too, or skip this replay")

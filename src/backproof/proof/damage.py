@@ -4,7 +4,7 @@ from the innocent lines that read the damaged numbers afterwards."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -27,6 +27,7 @@ class Proof:
     run: Run
     upstream: Tensor
     answer: Answer
+    usual: Mapping[int, int] = field(default_factory=dict)  # sizes that a replay has changed, and the plain run's
 
 
 def find_damage(proof: Proof, ledger: Ledger) -> list[Row]:

@@ -18,9 +18,9 @@ from backproof.proof.custom_kernel import (
 )
 from backproof.proof.custom_replays import kernel_replays
 from backproof.proof.ledger import Ledger
-from backproof.proof.prove import SIZES, plain_size
 from backproof.proof.records import Report
 from backproof.proof.replays import replay_all
+from backproof.proof.sizes import SIZES, plain_size
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
 
@@ -45,7 +45,8 @@ def prove_function(
       without arguments, or a function of a size n. All floating-point inputs need a gradient, or only `grad_inputs`.
     - `dtypes` are low-precision dtypes to try: there an error against float64 may be at most twice the plain
       reference's in the same dtype, plus a unit of rounding.
-    - `sizes` are tried where `inputs` takes a size; `skip` names replays to leave out.
+    - `sizes` are tried where `inputs` takes a size, and its further whole numbers two larger, as in `prove`; `skip`
+      names replays to leave out.
 
     The replays: backward a second time over a retained graph, two graphs at once, the input and the result used twice,
     one output at a time, each input alone, upstream gradients and inputs in other layouts, float64, `dtypes`, sizes.

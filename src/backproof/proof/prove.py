@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -11,10 +10,8 @@ from backproof.proof.ledger import Ledger
 from backproof.proof.records import Report
 from backproof.proof.replays import replay_all, replays_for
 from backproof.proof.runs import Subject, run_backward, run_forward
+from backproof.proof.sizes import SIZES, plain_size
 from backproof.proof.upstream import judged, upstream_for
-
-SIZES = (67, 7, 2, 1)  # one that leaves a part of every tile of 2, 4, … 64, an odd one, two rows, one row
-_SIZE = 32  # where the size-maker has no size of its own
 
 
 def prove(
@@ -37,8 +34,9 @@ def prove(
       argument is taken to start from a scalar loss.
     - `inputs` is a mapping, a tuple, a function without arguments, or a function of a size n. Floating-point inputs
       need a gradient unless they are among `constants`.
-    - `sizes` are tried where `inputs` takes a size; `skip` names replays to leave out, such as `"float64"`,
-      `"layouts"` or `"sizes"`.
+    - `sizes` are tried where `inputs` takes a size; further whole numbers that it has a default for, such as
+      `features=10`, are also tried two larger. `skip` names replays to leave out, such as `"float64"`, `"layouts"`
+      or `"sizes"`.
 
     The plain run uses a random upstream gradient, or 1 for a scalar. The replays: arguments unchanged, second call,
     random upstream, shaken gradients (for what is mathematically zero), float64, upstream gradients in other layouts,
@@ -57,17 +55,3 @@ def prove(
         accuse_overwriting(ledger, guilty, victim, write)
     replay_all(replays_for(proof, sizes), proof, ledger, skip)
     return ledger.report()
-
-
-def plain_size(inputs: Any) -> int | None:
-    """None where `inputs` takes no size, else the size that it has by default."""
-    if not callable(inputs):
-        return None
-    try:
-        parameters = list(inspect.signature(inputs).parameters.values())
-    except ValueError:
-        return None
-    if not parameters or parameters[0].kind is parameters[0].KEYWORD_ONLY:
-        return None
-    default = parameters[0].default
-    return default if isinstance(default, int) else _SIZE

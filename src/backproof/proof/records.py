@@ -7,8 +7,12 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from os import PathLike
+from pathlib import Path
 
 from torch import Tensor
+
+from backproof.files import write_text
 
 WIDTH = 80  # columns of a plain terminal
 
@@ -125,16 +129,16 @@ class Report:
 
         return to_json(self)
 
-    def save_html(self, path: object) -> None:
-        """Writes the report as one self-contained page."""
-        from pathlib import Path
-
-        Path(str(path)).write_text(self._repr_html_(), encoding="utf-8")
-
-    def _repr_html_(self) -> str:
+    def save_html(self, path: str | PathLike[str]) -> None:
+        """Writes the report as one page that needs no other file; whole or not at all. Raises OSError."""
         from backproof.proof.html import to_html
 
-        return to_html(self)
+        write_text(Path(path), to_html(self))
+
+    def _repr_html_(self) -> str:
+        from backproof.proof.html import to_notebook_html
+
+        return to_notebook_html(self)
 
     def __str__(self) -> str:
         blocks = ["\n".join(_table(self.rows)), *_messages(self.rows), *_remarks(self), _summary(self)]

@@ -17,6 +17,7 @@ from backproof.proof.ledger import Ledger, finding
 from backproof.proof.records import Row, Verdict
 from backproof.proof.runs import Run, run_backward, run_forward
 from backproof.proof.shaken import shaken
+from backproof.proof.sizes import Size, other_sizes
 from backproof.proof.upstream import judged, upstream_for
 from backproof.proof.writes import damaged, describe_change, keep
 
@@ -60,7 +61,8 @@ def replays_for(proof: Proof, sizes: Sequence[int]) -> dict[str, Replay]:
         "float64": _float64,
         **{f"upstream {layout}": partial(_layout, layout=layout) for layout in LAYOUTS},
     }
-    return replays | (NO_SIZES if proof.size is None else {f"size {n}": partial(_size, n=n) for n in sizes})
+    others = {size.name: partial(_size, size=size) for size in other_sizes(proof.subject.inputs, sizes)}
+    return replays | (NO_SIZES if proof.size is None else others)
 
 
 def _no_sizes(proof: Any, ledger: Ledger) -> list[Row]:
@@ -99,7 +101,7 @@ def _float64(proof: Proof, ledger: Ledger) -> list[Row]:
     plain = proof.run.result.dtype
     if plain in (torch.float64, torch.complex128):
         return []
-    run = _forward(proof, None, torch.float64)
+    run = _forward(proof, torch.float64)
     if run.result.dtype is not torch.float64:
         raise SkippedError(f"forward turns float64 inputs into {_short(run.result.dtype)}")
     upstream = upstream_for(run.result, proof.subject.seed, plain=True)
@@ -180,9 +182,10 @@ def _layout(proof: Proof, ledger: Ledger, *, layout: str) -> list[Row]:
     ]
 
 
-def _size(proof: Proof, ledger: Ledger, *, n: int) -> list[Row]:
+def _size(proof: Proof, ledger: Ledger, *, size: Size) -> list[Row]:
     """Another size, unless forward or automatic differentiation has no finite answer there either."""
-    run = _forward(proof, n, None)
+    proof = replace(proof, subject=replace(proof.subject, inputs=size.inputs), size=size.n, usual=size.usual)
+    run = _forward(proof, None)
     usual = {name: value for name, value in run.values.items() if is_finite({name: proof.run.values.get(name)})}
     if not is_finite(usual):  # a value with infinities in the plain run, such as a mask, may have them here
         raise SkippedError("the values of forward are not finite")
@@ -191,27 +194,27 @@ def _size(proof: Proof, ledger: Ledger, *, n: int) -> list[Row]:
     truth = torch.autograd.grad(run.result, list(floats.values()), upstream, retain_graph=True, allow_unused=True)
     if not is_finite(dict(zip(floats, truth, strict=True))):
         raise SkippedError("the gradients of automatic differentiation are not finite")
-    rows = _rows(proof, ledger, run, upstream, f"for size {n}", refine=n > 2)
-    return rows if any(row.culprit for row in rows) else rows + _size_in_float64(proof, ledger, n)
+    rows = _rows(proof, ledger, run, upstream, f"for {size.name}", refine=size.n > 2)
+    return rows if any(row.culprit for row in rows) else rows + _size_in_float64(proof, ledger, size)
 
 
-def _size_in_float64(proof: Proof, ledger: Ledger, n: int) -> list[Row]:
+def _size_in_float64(proof: Proof, ledger: Ledger, size: Size) -> list[Row]:
     """A row left out of a sum may hide in the rounding of much larger rows, but not in float64."""
     plain = proof.run.result.dtype
     try:
-        run = _forward(proof, n, torch.float64)
+        run = _forward(proof, torch.float64)
     except SkippedError:  # listed by the replay in float64
         return []
     if plain is torch.float64 or run.result.dtype is not torch.float64:
         return []
     upstream = upstream_for(run.result, proof.subject.seed, plain=True)
-    rows = _rows(proof, ledger, run, upstream, f"for size {n} in float64")
+    rows = _rows(proof, ledger, run, upstream, f"for {size.name} in float64")
     return [row for row in forgiven(rows, ledger, plain) if row.culprit]
 
 
-def _forward(proof: Proof, size: int | None, dtype: torch.dtype | None) -> Run:
+def _forward(proof: Proof, dtype: torch.dtype | None) -> Run:
     try:
-        return run_forward(proof.subject, proof.size if size is None else size, dtype)
+        return run_forward(proof.subject, proof.size, dtype)
     except CannotProveError as error:
         raise SkippedError(error.brief) from error
 
@@ -240,7 +243,7 @@ def _answered(
     known = ledger.known() - (ledger.unknown() if refine else set())
     if seen.faults <= known:
         return seen.rows()
-    return judged(run.values, gradients, run.result, again.upstream)
+    return judged(run.values, gradients, run.result, again.upstream, proof.usual)
 
 
 def _raised(proof: Proof, run: Run, error: CannotProveError, when: str, cause: str | None, advice: str) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from backproof.files import write_text
 from backproof.sweep.plan import SEEDS, Member, Plan
 from backproof.training.folder import FolderError
 
@@ -113,12 +113,9 @@ class Sweep:
 def write_record(sweep: Sweep) -> Path:
     """Write `sweep.json` beside and rename it; raises FolderError when that fails."""
     path = sweep.folder / FILE
-    partial = path.with_name(f".{FILE}.partial-{os.getpid()}")
     try:
-        partial.write_text(json.dumps(_description(sweep), indent=2, ensure_ascii=False, allow_nan=False))
-        partial.replace(path)
+        write_text(path, json.dumps(_description(sweep), indent=2, ensure_ascii=False, allow_nan=False))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise FolderError(f"{path} could not be written ({error.strerror}); make room or check permissions.") from None
     return path
 

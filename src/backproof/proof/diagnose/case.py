@@ -18,7 +18,8 @@ class Case:
     """The whole check: graph, all named tensors, the user's gradients, autograd's own, and what was found.
 
     `handed` are the gradients that could be handed on; `handed_dead` those of values the output does not
-    depend on, where they fit; `unreachable` names all such values that have a gradient.
+    depend on, where they fit; `unreachable` names all such values that have a gradient. `usual` has sizes
+    that are others than usual, and the usual ones.
     """
 
     graph: Graph
@@ -29,6 +30,7 @@ class Case:
     plain: Mapping[str, Tensor | None]
     blames: Blames
     label: Callable[[str], str]
+    usual: Mapping[int, int]
 
     @property
     def arriving(self) -> Mapping[str, Tensor | None]:

@@ -105,6 +105,11 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
                 if near(sign * value):
                     extra = ", and the sign is wrong" if sign < 0 else ""
                     return Meaning("F8", prefix + text, f"; n = {size} is {where}: {likely}{extra}", step)
+    for now, usual in fault.case.usual.items():
+        for value, text in ((now / usual, f"{now}/{usual}"), (usual / now, f"{usual}/{now}")):
+            if now != usual and near(value):
+                likely = f"; it is right where {now} is {usual}: the line holds {usual} as a number"
+                return Meaning("F8", text, likely, f"take the {usual} from a tensor's shape")
     for value, text, where in _quotients(fault):
         if near(value):
             likely = f"; {where}: the sum is divided by the wrong count"
