@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from inspect import signature
 from pathlib import Path
 from random import Random
 from types import ModuleType
@@ -87,14 +88,16 @@ def test_no_mutant_is_right_in_disguise(network: str) -> None:
 
 
 def _replays(network: str) -> list[dict[str, object]]:
-    sizes = [{}] + [{"n": n} for n in ((2, 5) if network == "ninja" else (1, 2, 5))]
+    sizes: list[dict[str, object]] = [{}, *({"n": n} for n in ((2, 5) if network == "ninja" else (1, 2, 5)))]
+    if "features" in signature(example(network).inputs).parameters:
+        sizes.append({"features": 14})
     return [{**size, "layout": layout} for size in sizes for layout in ("plain", "transposed", "expanded")]
 
 
 def _changes(module: ModuleType, network: str, replay: dict[str, object]) -> set[str]:
     """What the wrong module does otherwise than the right one: gradients by name, and damaged arguments."""
     right = example(network)
-    size = {"n": replay["n"]} if "n" in replay else {}
+    size = {name: value for name, value in replay.items() if name != "layout"}
     inputs = {k: v.double() if v.is_floating_point() else v for k, v in right.inputs(**size).items()}
     steps = right.forward(**inputs)
     noise = torch.Generator().manual_seed(1)

@@ -18,6 +18,7 @@ from backproof.proof.page_style import FRAGMENT, PAGE
 from backproof.proof.records import Evidence, Report, Row, Verdict, number
 
 JSON_VERSION = 1
+_MAP = 240  # pixels; three maps side by side fit a notebook
 MOST_PICTURED = 24  # culprits with heat maps; a page with more of them says which have none
 
 _MARKS = {
@@ -173,8 +174,8 @@ def _figure(name: str, map_: heat.Cells, most: float, row: Row, evidence: Eviden
         str(size) for size in (evidence.got_tensor if name != "expected" else evidence.expected_tensor).shape
     )
     alt = f"{name} for {row.gradient}, shape {shape}: colours from {number(-most)} to {number(most)}"
-    side = min(max(300 / max(columns, 1), 2), 18)
-    width, height = round(columns * side), round(rows * max(min(side, 300 / max(rows, 1)), 1))
+    side = min(max(_MAP / max(columns, 1), 2), 18)
+    width, height = round(columns * side), round(rows * max(min(side, _MAP / max(rows, 1)), 1))
     ring = _ring(map_, evidence) if evidence.got_tensor.shape == evidence.expected_tensor.shape else ""
     size = f'width="{width}" height="{height}"'
     return (

@@ -56,7 +56,7 @@ border-radius:99px}
 .backproof .bp-cause{color:var(--bp-ink);border:1px solid var(--bp-line)}
 .backproof .bp-replay{color:var(--bp-open);background:var(--bp-open-bg)}
 .backproof .bp-message{white-space:pre-wrap;overflow-wrap:anywhere;margin:0}
-.backproof .bp-maps{display:flex;flex-wrap:wrap;gap:20px 28px;margin:16px 0 0}
+.backproof .bp-maps{display:flex;flex-wrap:wrap;gap:20px 24px;margin:16px 0 0}
 .backproof figure{margin:0;min-width:150px}
 .backproof figcaption{font-size:13px;margin:0 0 6px}
 .backproof figcaption span{color:var(--bp-soft);margin-left:4px}
