@@ -66,9 +66,8 @@ report = prove(forward, backward, inputs)
     Fault(
         "F2",
         "A contiguous upstream gradient is assumed",
-        "A kernel that is given a pointer and a row length reads the wrong numbers when `dy` is a "
-        "transposed view, and beyond the end of memory when it was expanded: after `y.sum()` all of `dy` "
-        "is one number, with stride 0.",
+        "A kernel that is given a pointer and a row length reads the wrong numbers when `dy` is a transposed view, and "
+        "beyond the end of memory when it was expanded: after `y.sum()` all of `dy` is one number, with stride 0.",
         """
 def forward(x, gain):
     y = gain * x

@@ -1,5 +1,4 @@
-"""The benchmark of the prover's power: its mutants are faults, its judges can fail, and a sample of it is
-passed."""
+"""The benchmark of the prover's power: its mutants are faults, its judges can fail, a sample of it is passed."""
 
 from __future__ import annotations
 

@@ -135,8 +135,6 @@ def _nothing_to_judge(namespace: Mapping[str, Any], prefix: str, suffix: str) ->
     leaves = [name for name in tensors if isinstance(namespace[name], Parameter)] or tensors
     example = leaves[0]
     return (
-        f"no name has a gradient beside it: nothing is called {prefix}{example}{suffix} where {example} is "
-        "a tensor. "
-        "Call the gradients so, give another prefix= or suffix=, or name the pairs with "
-        "pairs={'value': 'gradient'}."
+        f"no name has a gradient beside it: nothing is called {prefix}{example}{suffix} where {example} is a tensor. "
+        "Call the gradients so, give another prefix= or suffix=, or name the pairs with pairs={'value': 'gradient'}."
     )

@@ -1,5 +1,4 @@
-"""Proving a custom kernel: a torch.autograd.Function, or any callable with a backward pass of its own, beside a plain
-differentiable reference."""
+"""Proving a torch.autograd.Function, or any callable with a backward pass of its own, beside a plain reference."""
 
 from __future__ import annotations
 

@@ -66,22 +66,18 @@ def judge(
 def _refuse(output: Tensor, upstream: Tensor | None) -> None:
     if not isinstance(output, Tensor):
         raise CannotJudgeError(
-            f"the loss must be a tensor, and this is a {type(output).__name__}; pass what the forward pass "
-            "ended in, "
+            f"the loss must be a tensor, and this is a {type(output).__name__}; pass what the forward pass ended in, "
             "before .item()."
         )
     if not output.requires_grad:
         raise CannotJudgeError(
-            "the loss has no graph: it was computed under torch.no_grad(), or from tensors none of which "
-            "requires "
-            "a gradient. Set requires_grad on the parameters, run the forward pass again, and check that "
-            "loss."
+            "the loss has no graph: it was computed under torch.no_grad(), or from tensors none of which requires a "
+            "gradient. Set requires_grad on the parameters, run the forward pass again, and check that loss."
         )
     if upstream is None and output.numel() != 1:
         raise CannotJudgeError(
-            f"the loss has shape {list(output.shape)} and not one element; pass upstream=, the gradient of "
-            "that tensor, "
-            "or check a loss that is one number."
+            f"the loss has shape {list(output.shape)} and not one element; pass upstream=, the gradient of that "
+            "tensor, or check a loss that is one number."
         )
     if upstream is not None and upstream.shape != output.shape:
         raise CannotJudgeError(
@@ -130,9 +126,8 @@ def _plainer(error: RuntimeError) -> Exception:
     text = str(error)
     if "backward through the graph a second time" in text or "already been freed" in text:
         return CannotJudgeError(
-            "the graph of the loss is gone: backward() frees it. Run the forward pass again before the "
-            "check, or "
-            "call loss.backward(retain_graph=True)."
+            "the graph of the loss is gone: backward() frees it. Run the forward pass again before the check, or call "
+            "loss.backward(retain_graph=True)."
         )
     return error
 
@@ -214,10 +209,9 @@ def _form(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | None
     if not value.requires_grad:
         return _Form(
             Verdict.UNREACHABLE,
-            f"{d} is not judged: {name} has no graph, so nothing tells what its gradient should be.\n"
-            f"  next: call {name}.requires_grad_() before the forward pass if it is an input; if it is "
-            "computed, "
-            "compute it outside torch.no_grad() and without .detach() or .data",
+            f"{d} is not judged: {name} has no graph, so nothing tells what its gradient should be.\n  next: call "
+            f"{name}.requires_grad_() before the forward pass if it is an input; if it is computed, compute it outside "
+            "torch.no_grad() and without .detach() or .data",
         )
     if not graph.reaches_output(name):
         return _unreachable(d, name, value, gradient)
@@ -233,9 +227,8 @@ def _blocked(d: str, name: str, graph: Graph) -> str:
     what = listed(changed) or "a value"
     new = f"{changed[0]} * 2" if changed else "old * 2"
     return (
-        f"{d}: not judged, since {what} was changed in place after the forward pass had used it, and "
-        "autograd cannot go "
-        f"back past it.\n  next: write a new tensor, as in new = {new}, and run the forward pass again"
+        f"{d}: not judged, since {what} was changed in place after the forward pass had used it, and autograd cannot "
+        f"go back past it.\n  next: write a new tensor, as in new = {new}, and run the forward pass again"
     )
 
 

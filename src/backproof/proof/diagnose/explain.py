@@ -48,8 +48,7 @@ def _culprit(row: Row, blamed: Blame, case: Case) -> Row:
     if twin != row.name and found and found[0].cause == "F6":
         d, total = case.d(row.name), case.d(twin)
         message = (
-            f"{d} is not judged: {row.name} and {twin} are one tensor, of which autograd knows the whole "
-            "gradient only "
+            f"{d} is not judged: {row.name} and {twin} are one tensor, of which autograd knows the whole gradient only "
             f"({total}); {d} is a part of it."
         )
         return replace(row, verdict=Verdict.NOT_TESTABLE, culprit=False, message=message)

@@ -192,9 +192,8 @@ def other_dimensions(fault: Fault) -> Iterator[Finding]:
                     "F9",
                     f"it is {words}",
                     f"{part.subject} is {words} and brought to shape {list(part.got.shape)}, to rounding.",
-                    f"sum over the dimensions that {fault.name}, of shape {list(fault.value.shape)}, is "
-                    "broadcast along in "
-                    f"{part.line}",
+                    f"sum over the dimensions that {fault.name}, of shape {list(fault.value.shape)}, is broadcast "
+                    f"along in {part.line}",
                 )
                 return
 

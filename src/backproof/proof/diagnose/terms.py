@@ -47,8 +47,7 @@ def one_term(fault: Fault) -> Iterator[Finding]:
             continue
         yield Finding(
             "F14" if inside and means.cause == "F12" else means.cause,
-            f"{'a term of ' * inside}the share that comes back through {_path(term)} is off by the constant "
-            "factor "
+            f"{'a term of ' * inside}the share that comes back through {_path(term)} is off by the constant factor "
             f"{means.factor}",
             f"{_read_by(fault)}; all else is right, to rounding{means.likely}.",
             f"{means.next}, in what flows back through {formula(fault.graph, term.reader)}",
