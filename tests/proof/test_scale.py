@@ -190,6 +190,20 @@ def test_a_wrong_row_is_seen_beside_a_huge_one() -> None:
     assert names_of(check(names["loss"], {**names, "dy": up * (s - y.detach() * s * (1 - s))})) == ["y"]
 
 
+def test_two_shares_from_one_operation_that_cancel() -> None:
+    """x - x sends back a gradient and its negative; what rounds between the two is no fault."""
+    x = leaf(draw(40, 6) * 1e-4)
+    nothing = x - x
+    square = x**2
+    loss = (nothing * 1e3 + square).sum()
+    dnothing = torch.full_like(x, 1e3)
+    dsquare = torch.ones_like(x)
+    dx = 2 * x.detach() * dsquare + (dnothing - dnothing)
+    report = check(loss, dict(x=x, nothing=nothing, square=square, dnothing=dnothing, dsquare=dsquare, dx=dx))
+    assert report.ok, report
+    assert not report["x"].exact
+
+
 def test_random_signs_neither_cancel_nor_touch_the_users_generator() -> None:
     torch.manual_seed(1)
     state = torch.get_rng_state()

@@ -127,11 +127,12 @@ def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) ->
         given.setdefault(node, {})[output] = gradient
     device = graph.upstream.device
     generator = torch.Generator(device=device).manual_seed(0)  # its own: the user's random state stays as it is
-    inner = [node for node in graph.nodes if cancels(node)]
+    after = [(node, _with_inner_terms(node, generator)) for node in graph.nodes if cancels(node)]
+    after += [(node, _told_apart(twice, generator)) for node in graph.nodes if (twice := _sent_twice(node))]
     hooks = [(node, _noisy(given.get(node, {}), generator)) for node in graph.nodes if node.next_functions]
     totals: dict[str, Tensor] = {}
     for _ in range(REPLAYS):
-        handles = [node.register_hook(_with_inner_terms(node, generator)) for node in inner]
+        handles = [node.register_hook(hook) for node, hook in after]
         try:
             arrived = run(graph.places[graph.output], graph.upstream, [graph.places[name] for name in names], hooks)
         finally:
@@ -244,6 +245,25 @@ def _with_inner_terms(node: Node, generator: torch.Generator) -> Callable:
             if old is not None and terms[0].shape == old.shape:
                 whole = sum((signed(term, generator) for term in terms), torch.zeros_like(terms[0]))
                 changed[position] = whole.to(old.dtype)
+        return tuple(changed)
+
+    return hook
+
+
+def _sent_twice(node: Node) -> list[int]:
+    """The gradients that a node sends to one and the same place, such as those of x - x."""
+    places = [place for place in node.next_functions if place[0] is not None]
+    return [i for i, place in enumerate(node.next_functions) if places.count(place) > 1]
+
+
+def _told_apart(positions: list[int], generator: torch.Generator) -> Callable:
+    """They are summed before the next node sees them, so each needs a sign of its own here."""
+
+    def hook(leaving: tuple[Tensor | None, ...], arriving: tuple[Tensor | None, ...]) -> tuple:
+        changed = list(leaving)
+        for i in positions:
+            gradient = changed[i]
+            changed[i] = None if gradient is None else signed(gradient, generator)
         return tuple(changed)
 
     return hook
