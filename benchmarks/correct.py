@@ -16,24 +16,19 @@ import sys
 import time
 import warnings
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-from backproof.proof.check import check  # noqa: E402
-from backproof.proof.prove import prove  # noqa: E402
-from expressions import Case, random_case  # noqa: E402
-from judges import leaf  # noqa: E402
-from mutants import EXAMPLES, as_module, networks, replaced  # noqa: E402
-from same import SAME  # noqa: E402
+from backproof.proof.check import check
+from backproof.proof.prove import prove
+from expressions import Case, random_case
+from judges import leaf
+from measuring.processes import in_processes
+from mutants import EXAMPLES, as_module, networks, replaced
+from same import SAME
 
 
 class Outcome(NamedTuple):
@@ -140,11 +135,7 @@ def main() -> int:
     options = parser.parse_args()
     started = time.perf_counter()
     work = [options.seed] * options.cases, range(options.cases)
-    if options.workers == 1:
-        outcomes = list(map(judge_case, *work))
-    else:
-        with ProcessPoolExecutor(options.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-            outcomes = list(pool.map(judge_case, *work, chunksize=50))
+    outcomes = in_processes(options.workers, judge_case, *work)
     accused = [(index, outcome) for index, outcome in enumerate(outcomes) if outcome.accusation]
     for index, outcome in accused[: options.show]:
         print(f"--- case {index} of seed {options.seed}: {outcome.accusation}\n")

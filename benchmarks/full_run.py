@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +31,7 @@ from backproof.training.settings import Settings
 from measuring import machine
 from measuring.engine import engine
 from measuring.rounds import spread
+from measuring.terminal import on_a_terminal
 
 GOAL_FACTOR, GOAL_SECONDS = 1.3, 4.0
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -74,28 +73,12 @@ def whole_run(data: str, settings: Settings, folder: Path) -> tuple[float, float
         "--steps", str(settings.steps), "--out", str(folder),
     ]  # fmt: skip
     started = perf_counter()
-    code, output = _on_a_terminal(command)
+    code, output = on_a_terminal(command)
     seconds = perf_counter() - started
     if code:
         message = " ".join(_COLOURS.sub("", output).split("backproof: ")[-1].split())  # the terminal broke its lines
         raise SystemExit(f"backproof train ended with {code}: {message}")
     return seconds, json.loads((folder / "run.json").read_text())["figures"]["seconds"]
-
-
-def _on_a_terminal(command: list[str]) -> tuple[int, str]:
-    """Run a command that believes a person is watching; return its exit code and what it showed."""
-    ours, theirs = os.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    shown = b""
-    with os.fdopen(ours, "rb", buffering=0) as screen:
-        try:
-            while part := screen.read(65_536):
-                shown += part
-        except OSError:  # how Linux says that the other end has closed
-            pass
-    return process.wait(), shown.decode(errors="replace")
 
 
 def measure(data: str, settings: Settings, repeats: int) -> list[Run]:

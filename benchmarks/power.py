@@ -17,18 +17,14 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-from judges import JUDGES, Opinion  # noqa: E402
-from mutants import Mutant, mutants, networks  # noqa: E402
+from judges import JUDGES, Opinion
+from measuring.processes import in_processes
+from mutants import Mutant, mutants, networks
 
 
 class Score(NamedTuple):
@@ -82,8 +78,7 @@ def judged_together(found: list[Mutant], workers: int, judges: Iterable[str] = t
     if workers == 1:
         torch.set_num_threads(1)
         return [judged(mutant, names) for mutant in found]
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        return list(pool.map(judged, found, [names] * len(found), chunksize=4))
+    return in_processes(workers, judged, found, [names] * len(found))
 
 
 def accused(network: str) -> list[str]:

@@ -17,20 +17,15 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-from backproof.proof.check import check  # noqa: E402
-from expressions import Graph, random_graph, walked_back  # noqa: E402
+from backproof.proof.check import check
+from expressions import Graph, random_graph, walked_back
+from measuring.processes import in_processes
 
 Shares = list[Tensor]
 
@@ -173,8 +168,7 @@ def main() -> int:
     options = parser.parse_args()
     started = time.perf_counter()
     work = [options.seed] * options.cases, range(options.cases)
-    with ProcessPoolExecutor(options.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        findings = list(pool.map(judge_case, *work, chunksize=20))
+    findings = in_processes(options.workers, judge_case, *work)
     failed = [(i, f) for i, f in enumerate(findings) if not (f.line or f.untestable) or f.misnamed]
     for index, finding in failed[: options.show]:
         print(f"--- case {index} of seed {options.seed}: {finding.words}\n")

@@ -14,29 +14,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
+import full_run
+import memory
+import rivals
+import scaling
+import training_step
+from backproof.engines import Engine, EngineError, ExampleSource
+from backproof.models.mlp import Parameters, Shape, initial_parameters
+from backproof.text import Corpus, make_examples, vocabulary_of
+from backproof.training.settings import Settings
+from measuring import machine, rounds
+from measuring.engine import native
+from measuring.rounds import Spread
+from measuring.terminal import on_a_terminal
+from rivals import compiled, jax_scan, manual_eager
+from rivals.loop import TensorLoop, UnavailableError
+from training_step import Row, Task, enter, goal_of, warnings
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-import full_run  # noqa: E402
-import memory  # noqa: E402
-import rivals  # noqa: E402
-import scaling  # noqa: E402
-import training_step  # noqa: E402
-from backproof.engines import Engine, EngineError, ExampleSource  # noqa: E402
-from backproof.models.mlp import Parameters, Shape, initial_parameters  # noqa: E402
-from backproof.text import Corpus, make_examples, vocabulary_of  # noqa: E402
-from backproof.training.settings import Settings  # noqa: E402
-from measuring import machine, rounds  # noqa: E402
-from measuring.engine import native  # noqa: E402
-from measuring.rounds import Spread  # noqa: E402
-from rivals import compiled, jax_scan, manual_eager  # noqa: E402
-from rivals.loop import TensorLoop, UnavailableError  # noqa: E402
-from training_step import Row, Task, enter, goal_of, warnings  # noqa: E402
 
 
 @pytest.fixture
@@ -352,7 +351,7 @@ def test_a_run_that_fails_is_not_measured():
 
 
 def test_a_command_believes_that_a_person_watches():
-    code, shown = full_run._on_a_terminal(
+    code, shown = on_a_terminal(
         [sys.executable, "-c", "import sys; print(all(s.isatty() for s in (sys.stdout, sys.stderr))); sys.exit(3)"]
     )
     assert (code, shown.strip()) == (3, "True")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from inspect import signature
-from pathlib import Path
 from random import Random
 from types import ModuleType
 
@@ -13,17 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import check_time  # noqa: E402
-import correct  # noqa: E402
-import power  # noqa: E402
-from backproof.proof.check import check  # noqa: E402
-from expressions import random_case  # noqa: E402
-from judges import Opinion, by_backproof, run, theirs  # noqa: E402
-from mutants import EXAMPLES, Mutant, as_module, example, mutants, networks, replaced  # noqa: E402
-from same import SAME  # noqa: E402
+import check_time
+import correct
+import power
+from backproof.proof.check import check
+from expressions import random_case
+from judges import Opinion, by_backproof, run, theirs
+from mutants import EXAMPLES, Mutant, as_module, example, mutants, networks, replaced
+from same import SAME
 
 ALL = list(mutants())
 CAUSES = {f"F{number}" for number in range(1, 18)}

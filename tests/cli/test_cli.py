@@ -1,7 +1,5 @@
 """The command line as a user meets it: exit codes, what is printed, and where."""
 
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backproof.cli import main
+from measuring.terminal import on_a_terminal
 
 SMALL = ["--steps", "40", "--batch-size", "4", "--hidden", "9", "--embedding", "2"]
 
@@ -197,22 +196,7 @@ def test_ctrl_c_saves_what_is_there(tmp_path: Path, words: str):
 
 
 def test_a_terminal_shows_a_live_bar(tmp_path: Path, words: str):
-    leader, follower = pty.openpty()
-    arguments = command("train", "--data", words, "--out", str(tmp_path / "run"), *SMALL)
-    training = subprocess.Popen(
-        arguments, stdout=follower, stderr=follower, env=os.environ | {"TERM": "xterm", "COLUMNS": "100"}
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:  # how Linux says that the other side has closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(leader)
-    assert training.wait() == 0
+    shown = on_a_terminal(command("train", "--data", words, "--out", str(tmp_path / "run"), *SMALL))
+    assert shown.status == 0
     for promised in ("step 40", "loss ", "lr 0.01", "steps/s", "━", "20 new words"):
-        assert promised.encode() in shown
+        assert promised in shown.text

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from backproof.cli.sweep import Grid
 from backproof.runs import load_run
 from backproof.sweep.plan import make_plan
 from backproof.training.settings import Settings
+from measuring.terminal import on_a_terminal
 
 SMALL = ["--batch-size", "4", "--embedding", "2"]
 LONG = [*SMALL, "--steps", "10000000", "--hidden", "9", "--runs", "3", "--workers", "2"]
@@ -142,23 +142,11 @@ def test_workers_save_their_runs_and_go_when_the_parent_is_killed(tmp_path: Path
 
 
 def test_a_terminal_shows_one_bar_for_all_and_one_a_running_model(tmp_path: Path, words: str):
-    leader, follower = pty.openpty()
-    arguments = command(
-        "--data", words, "--out", str(tmp_path / "sweep"), *SMALL, "--runs", "2", "--workers", "1", "--steps", "400"
+    shown = on_a_terminal(
+        command(
+            "--data", words, "--out", str(tmp_path / "sweep"), *SMALL, "--runs", "2", "--workers", "1", "--steps", "400"
+        )
     )
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
-    sweep = subprocess.Popen(arguments, stdout=follower, stderr=follower, env=environment)
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:  # how Linux says that the other side has closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(leader)
-    assert sweep.wait() == 0
+    assert shown.status == 0
     for promised in ("all ", "0 of 2 runs", "2 of 2 runs", "run-2 ", "loss ", "steps/s", "━", "2 of 2  "):
-        assert promised in shown.decode()
+        assert promised in shown.text
