@@ -34,7 +34,8 @@ def one_term(fault: Fault) -> Iterator[Finding]:
         rest = fault.expected - term.tensor
         for c in (0, 2, -1):
             if fault.explains(rest + c * term.tensor):
-                yield _counted(fault, term, c)
+                if len(fault.readers) > 1 or not _proportional(term.tensor, fault.expected):
+                    yield _counted(fault, term, c)  # else one line's gradient is off by a factor, and that says it all
                 return
     for term in (*fault.shares, *terms):
         rest = fault.expected - term.tensor
@@ -53,6 +54,11 @@ def one_term(fault: Fault) -> Iterator[Finding]:
             f"{means.next}, in what flows back through {formula(fault.graph, term.reader)}",
         )
         return
+
+
+def _proportional(a: torch.Tensor, b: torch.Tensor) -> bool:
+    c = fitted_factor(a, b)
+    return c is not None and bool((a - c * b).norm() <= 1e-5 * a.norm())
 
 
 def several_terms(fault: Fault) -> Iterator[Finding]:
