@@ -1,6 +1,8 @@
 """`backproof prove FILE.py`: exit codes, and the three forms of the report."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,30 @@ def test_a_page_that_cannot_be_written(capsys, tmp_path: Path):
     )
 
 
+def test_what_the_file_prints_stays_out_of_the_json(capsys, tmp_path: Path):
+    noisy = tmp_path / "noisy.py"
+    noisy.write_text(EXAMPLE.read_text() + "\nprint('hello')\n")
+    assert main(["prove", str(noisy), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["ok"]
+    assert "hello" in shown.err
+
+
+def test_a_page_needs_a_name(capsys):
+    assert main(["prove", str(EXAMPLE), "--html", ""]) == 2
+    assert "cannot be written (Is a directory); choose another path." in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_in_a_sentence():
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "backproof", "prove", str(EXAMPLE)]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("backproof: There is no room left")
+
+
 def test_the_network_as_json_and_html(capsys, tmp_path: Path):
     page = tmp_path / "network.html"
     assert main(["prove", "--hidden", "9", "--json", "--html", str(page)]) == 0
@@ -71,6 +97,7 @@ def test_the_network_as_json_and_html(capsys, tmp_path: Path):
     ("source", "message"),
     [
         ("forward = backward = 1", "does not define inputs"),
+        ("x = 1", "defines nothing that could be proved"),
         ("def f(:", "has a syntax error at line 1"),
         ("import nowhere_to_be_found", "cannot be imported: ModuleNotFoundError at line 1"),
     ],

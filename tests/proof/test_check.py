@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from backproof.proof import trace as passes
 from backproof.proof.check import check
@@ -466,3 +468,74 @@ def test_messages_fit_a_terminal(notebook: Callable[..., dict]) -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert re.search(r"dbndiff is wrong: the share that comes back through bndiff2 is missing\.", text)
     assert "next: add what flows back from dbndiff2 through bndiff2 = bndiff**2" in text
+
+
+@pytest.mark.parametrize(
+    ("loss", "namespace", "options", "said"),
+    [
+        ("l", [1], {}, "namespace must map names to tensors, as locals() does; it is a list"),
+        ({}, "l", {}, "the loss comes first"),
+        ("l", {}, {"prefix": 3}, "prefix and suffix must be strings"),
+        ("l", {}, {"pairs": ["w"]}, "pairs must map the name of each value"),
+        ("l", {}, {"pairs": {"w": ("w",)}}, "pairs gives 1 things for w"),
+        ("l", {"dw": torch.ones(3)}, {"upstream": 1.0}, "upstream must be a tensor with numbers"),
+    ],
+)
+def test_a_call_that_is_no_question_is_refused(loss: Any, namespace: Any, options: dict, said: str) -> None:
+    w = torch.randn(3, requires_grad=True)
+    real = (w * w).sum()
+    given = [real if one == "l" else one for one in (loss, namespace)]
+    if isinstance(given[1], dict):
+        given[1] |= {"w": w}
+    with pytest.raises(CannotJudgeError, match=re.escape(said)):
+        check(*given, **options)  # pyright: ignore[reportArgumentType]
+
+
+def test_graphs_that_cannot_be_walked_back_are_refused() -> None:
+    w = torch.randn(3, requires_grad=True)
+    names = {"w": w, "dw": 2 * w.detach()}
+    with torch.inference_mode(), pytest.raises(CannotJudgeError, match="inference mode keeps no graph"):
+        check((w * w).sum(), names)
+    recomputed = checkpoint(lambda x: x * x, w, use_reentrant=True)
+    assert isinstance(recomputed, Tensor)
+    with pytest.raises(CannotJudgeError, match="use_reentrant=False"):
+        check(recomputed.sum(), names)
+    meta = torch.randn(3, device="meta", requires_grad=True)
+    with pytest.raises(CannotJudgeError, match="holds no numbers"):
+        check((meta * meta).sum(), {"w": w, "dw": w.detach()})
+
+
+def test_a_leaf_of_a_tensor_subclass() -> None:
+    class Named(torch.Tensor):
+        pass
+
+    x = torch.randn(3).as_subclass(Named).requires_grad_()
+    y = x * 2
+    assert check((y * y).sum(), {"x": x, "y": y, "dy": 2 * y.detach(), "dx": 4 * y.detach()}).ok
+
+
+def test_autocast_where_the_check_stands_does_not_change_the_graph() -> None:
+    a, b = torch.randn(4, 3), torch.randn(3, 2, requires_grad=True)
+    y = a @ b
+    names = {"a": a, "b": b, "y": y, "dy": 2 * y.detach(), "db": a.T @ (2 * y.detach())}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        report = check((y**2).sum(), names)
+    assert report["b"].exact
+
+
+def test_a_sparse_leaf_is_not_judged_and_the_rest_is() -> None:
+    w = torch.randn(3, 2, requires_grad=True)
+    x = torch.randn(4, 3).to_sparse().requires_grad_()
+    y = torch.sparse.mm(x, w)
+    dy = 2 * y.detach()
+    names = {"x": x, "w": w, "y": y, "dy": dy, "dw": x.detach().to_dense().T @ dy, "dx": dy @ w.detach().T}
+    report = check((y**2).sum(), names)
+    assert report.ok
+    assert report["x"].verdict is Verdict.NOT_TESTABLE
+
+
+def test_where_autograd_has_no_number_there_is_no_difference() -> None:
+    x = torch.tensor([0.0, 1.0], requires_grad=True)
+    y = (x * 0).sqrt()
+    report = check(y.sum(), {"x": x, "y": y, "dy": torch.ones(2), "dx": torch.full((2,), math.nan)})
+    assert report["x"].max_difference is None

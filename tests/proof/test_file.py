@@ -114,7 +114,7 @@ def test_an_error_while_importing_names_line_and_error(tmp_path: Path) -> None:
 
 
 def test_names_that_are_missing_or_of_the_wrong_kind(tmp_path: Path) -> None:
-    assert "does not define forward, backward and inputs" in refused(written(tmp_path, "x = 1\n"))
+    assert "defines nothing that could be proved" in refused(written(tmp_path, "x = 1\n"))
     start = "def forward(x): pass\ndef backward(v, d): pass\n"
     assert "does not define inputs;" in refused(written(tmp_path, start))
     assert "forward in" in refused(written(tmp_path, start + "inputs = ()\nforward = 3\n"))

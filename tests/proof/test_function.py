@@ -504,3 +504,22 @@ def test_a_size_written_as_a_number_is_found_where_that_size_changes() -> None:
     report = prove_function(Mean, lambda x: x.mean(1), make)
     assert found(report)[0] == ("x", "F8", "size width=6")
     assert "the line holds 4 as a number" in report["x"].message
+
+
+def test_a_sparse_gradient_is_its_numbers() -> None:
+    class Rows(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, W: Tensor, i: Tensor) -> Tensor:
+            ctx.save_for_backward(i)
+            ctx.shape = W.shape
+            return W[i]
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:
+            (i,) = ctx.saved_tensors
+            return torch.sparse_coo_tensor(i[None], dy, ctx.shape, check_invariants=True), None
+
+    inputs = torch.randn(5, 3), torch.tensor([0, 1, 1, 4])
+    assert prove_function(Rows, lambda W, i: W[i], inputs).ok
+    with pytest.raises(CannotProveError, match="floating-point dtypes"):
+        prove_function(Rows, lambda W, i: W[i], inputs, dtypes=["bf16"])  # pyright: ignore[reportArgumentType]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -640,3 +640,71 @@ def test_inputs_without_a_size_say_so() -> None:
     report = prove(forward, backward, inputs(6))
     assert report.ok
     assert report.skipped == ("sizes: inputs is not a function of a size.",)
+
+
+def test_one_element_with_a_stride() -> None:
+    """x[:, 0] of one row counts as contiguous and has the stride of a row."""
+
+    def forward(x: Tensor) -> dict[str, Tensor]:
+        c = x[:, 0]
+        return {"x": x, "c": c, "y": c * c}
+
+    def backward(v: dict, dy: Tensor) -> dict[str, Tensor]:
+        dc = 2 * v["c"] * dy
+        dx = torch.zeros_like(v["x"])
+        dx[:, 0] = dc
+        return {"c": dc, "x": dx}
+
+    assert prove(forward, backward, lambda n=4: {"x": torch.randn(n, 3)}).ok
+
+
+def test_a_sparse_gradient_is_its_numbers() -> None:
+    def backward(v: dict, dy: Tensor) -> dict[str, Tensor]:
+        return {"W": torch.sparse_coo_tensor(v["i"][None], dy, v["W"].shape, check_invariants=True)}
+
+    inputs = {"W": torch.randn(5, 3), "i": torch.tensor([0, 1, 1, 4])}
+    assert prove(lambda W, i: {"W": W, "i": i, "y": W[i]}, backward, inputs).ok
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (torch.randn(4, 3).to_sparse(), "The input x is no ordinary dense tensor"),
+        (torch.randn(4, 3, device="meta"), "The input x is on the meta device"),
+        (torch.randn(4, 3, dtype=torch.cfloat), "The input x is complex"),
+    ],
+)
+def test_inputs_that_nothing_can_be_proved_with(x: Tensor, said: str) -> None:
+    with pytest.raises(CannotProveError, match=said):
+        prove(lambda x: {"x": x, "y": x * 2}, lambda v, dy: {"x": 2 * dy}, {"x": x})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sizes": 3}, "sizes must be a sequence of whole numbers"),
+        ({"seed": None}, "seed must be a whole number"),
+        ({"constants": ["target"]}, "constants names 'target', and the inputs are x"),
+    ],
+)
+def test_options_of_a_wrong_kind(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(CannotProveError, match=said):
+        prove(lambda x: {"x": x, "y": x * 2}, lambda v, dy: {"x": 2 * dy}, {"x": torch.randn(3)}, **options)
+
+
+def test_an_input_is_not_taken_for_the_output() -> None:
+    with pytest.raises(CannotProveError, match="'w' is the last of forward's values, and an input"):
+        prove(lambda x, w: {"y": x * w, "x": x, "w": w}, lambda v, dy: {}, {"x": torch.randn(3), "w": torch.randn(3)})
+
+
+def test_names_that_are_no_names() -> None:
+    with pytest.raises(CannotProveError, match="0 is none"):
+        prove(lambda x: {0: x, 1: 2 * x}, lambda v, dy: {}, {"x": torch.randn(3)})
+
+
+def test_functions_that_leave_the_program_do_not() -> None:
+    def leave(x: Tensor) -> dict[str, Tensor]:
+        raise SystemExit(0)
+
+    with pytest.raises(CannotProveError, match="forward raised SystemExit: 0"):
+        prove(leave, lambda v, dy: {}, {"x": torch.randn(3)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from errno import ENOSPC
 from importlib.metadata import version
 from typing import Annotated
 
@@ -49,11 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return command.run()
     except BrokenPipeError:  # the reader of our output has gone, as in `backproof sample RUN | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return FAILED
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        _say_no_more()
+        return complain("There is no room left where the output goes; make room, or write it elsewhere.", UNUSABLE)
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "backproof":
             raise  # a fault of ours, and not something that the user can mend
         return complain(str(error), UNUSABLE)
     except KeyboardInterrupt:
         return complain("Interrupted; nothing was saved.", INTERRUPTED)
+
+
+def _say_no_more() -> None:
+    """What is still to be written goes nowhere, so that nothing fails again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -54,7 +56,9 @@ class Prove:
     def _prove_file(self, file: Path) -> int:
         from backproof.proof.file import prove_file
 
-        report = prove_file(file)
+        # what the file prints must not get between the lines of a program's input
+        with redirect_stdout(sys.stderr) if self.json else nullcontext():
+            report = prove_file(file)
         self._save_page(report)
         console.print(report.to_json() if self.json else str(report))
         return 0 if report.ok else _FAILED

@@ -31,7 +31,7 @@ def call(role: str, function: Callable, args: Iterable, named: Mapping[str, Any]
     """`function(*args, **named)`; what it raises becomes a CannotProveError that names role, error and line."""
     try:
         return function(*args, **(named or {}))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = blamed_line(error, function)[1]
         brief = f"{role} raised {describe(error)}"
         raise CannotProveError(f"{brief}{when}{f' at {line}' if line else ''}", brief) from error
@@ -89,6 +89,17 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def refuse_options(sizes: object, seed: object, dtypes: object = ()) -> None:
+    """Raises CannotProveError for options of `prove` and `prove_function` of a wrong kind."""
+    if not isinstance(sizes, Sequence) or not all(type(n) is int for n in sizes):
+        raise CannotProveError(f"sizes must be a sequence of whole numbers, such as (7, 1); it is {sizes!r}.")
+    if type(seed) is not int:
+        raise CannotProveError(f"seed must be a whole number; it is {seed!r}.")
+    for dtype in dtypes if isinstance(dtypes, Sequence) else (dtypes,):
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise CannotProveError(f"dtypes must hold floating-point dtypes, as torch.bfloat16 is; {dtype!r} is none.")
+
+
 def make_inputs(inputs: Any, size: int | None, seed: int) -> Any:
     """The mapping or tuple of inputs; a size is only asked of a callable."""
     if not callable(inputs):
@@ -100,16 +111,32 @@ def make_inputs(inputs: Any, size: int | None, seed: int) -> Any:
 
 def named_inputs(inputs: Any, forward: Callable) -> dict[str, Any]:
     """Inputs under their parameter names; a tuple takes the names of the parameters of `forward`."""
-    if isinstance(inputs, Mapping):
-        return dict(inputs)
     if isinstance(inputs, Tensor):
         inputs = (inputs,)
-    if not isinstance(inputs, Sequence) or isinstance(inputs, str):
+    if isinstance(inputs, Mapping):
+        named = dict(inputs)
+    elif isinstance(inputs, Sequence) and not isinstance(inputs, str):
+        named = dict(zip(_parameter_names(forward, len(inputs)), inputs, strict=True))
+    else:
         raise CannotProveError(
             f"inputs must be a mapping of names to tensors, a tuple in the order of the parameters, or a function "
             f"that returns one of these; it is a {type(inputs).__name__}."
         )
-    return dict(zip(_parameter_names(forward, len(inputs)), inputs, strict=True))
+    for name, value in named.items():
+        if isinstance(value, Tensor) and (unfit := _unfit(value)):
+            raise CannotProveError(f"The input {name} {unfit}.")
+    return named
+
+
+def _unfit(value: Tensor) -> str:
+    """Why nothing can be proved with a tensor; empty for most."""
+    if value.is_meta:
+        return "is on the meta device, which holds no numbers; make it on a device that does"
+    if value.layout is not torch.strided or value.is_nested or value.is_quantized:
+        return "is no ordinary dense tensor; make it dense, with to_dense()"
+    if value.is_complex():
+        return "is complex, and only real gradients are proved; give its real and its imaginary part as two inputs"
+    return ""
 
 
 def _parameter_names(function: Callable, count: int) -> list[str]:
@@ -134,6 +161,9 @@ def _parameter_names(function: Callable, count: int) -> list[str]:
 def fields(record: Any, role: str) -> dict[str, Any]:
     """A NamedTuple, dataclass or mapping as a dictionary of its named entries."""
     if isinstance(record, Mapping):
+        odd = next((name for name in record if not isinstance(name, str)), None)
+        if odd is not None:
+            raise CannotProveError(f"{role} must return values under names that are strings, and {odd!r} is none.")
         return dict(record)
     if isinstance(record, tuple) and hasattr(record, "_asdict"):
         return record._asdict()  # pyright: ignore[reportAttributeAccessIssue]
@@ -183,8 +213,13 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     """Equal shape, dtype and bits (a NaN equals itself, 0.0 differs from -0.0)."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    a, b = a.detach().resolve_conj().contiguous(), b.detach().resolve_conj().contiguous()
-    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
+    return torch.equal(_bytes(a), _bytes(b))
+
+
+def _bytes(value: Tensor) -> Tensor:
+    """The bits, in memory of their own: one element may count as contiguous and still have a stride of 3."""
+    plain = value.detach().resolve_conj().resolve_neg()
+    return plain.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
 
 
 def is_finite(values: Mapping[str, Any]) -> bool:

@@ -37,8 +37,7 @@ def check(
     Nothing is left behind: no `.grad` is filled, no hook stays, and the graph can be used again. Raises
     CannotJudgeError (a ValueError) where there is nothing to judge: no graph, a freed graph, no pairs.
     """
-    if not prefix and not suffix:
-        raise CannotJudgeError("prefix and suffix cannot both be empty: a gradient needs another name than its value.")
+    _refuse_misuse(loss, namespace, prefix, suffix, pairs)
     values = {name: value for name, value in namespace.items() if _is_value(name, value)}
     gradients: dict[str, Tensor | None] = {}
     labels: dict[str, str] = {}
@@ -54,6 +53,22 @@ def check(
             values.pop(labels.get(name, ""), None)
     report = judge(values, gradients, loss, upstream, label=lambda name: labels.get(name, f"{prefix}{name}{suffix}"))
     return Report(report.rows, (*report.notes, *notes), report.skipped)
+
+
+def _refuse_misuse(loss: object, namespace: object, prefix: object, suffix: object, pairs: object) -> None:
+    if not isinstance(namespace, Mapping):
+        swapped = isinstance(loss, Mapping) and isinstance(namespace, Tensor)
+        raise CannotJudgeError(
+            "the loss comes first: check(loss, locals())."
+            if swapped
+            else f"namespace must map names to tensors, as locals() does; it is a {type(namespace).__name__}."
+        )
+    if not isinstance(prefix, str) or not isinstance(suffix, str):
+        raise CannotJudgeError("prefix and suffix must be strings: what stands before and after a value's name.")
+    if not prefix and not suffix:
+        raise CannotJudgeError("prefix and suffix cannot both be empty: a gradient needs another name than its value.")
+    if pairs is not None and not isinstance(pairs, Mapping):
+        raise CannotJudgeError("pairs must map the name of each value to its gradient: pairs={'x': 'grad_x'}.")
 
 
 def _is_value(name: str, value: object) -> bool:
@@ -111,6 +126,8 @@ def _add_pair(
     value: Any = namespace.get(name)
     gradient: Any = pair
     if isinstance(pair, tuple):
+        if len(pair) != 2:
+            raise CannotJudgeError(f"pairs gives {len(pair)} things for {name}; a tuple is (value, gradient).")
         value, gradient = pair
         if isinstance(value, str):
             value = namespace.get(value)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
+from backproof.proof.blame import dense
 from backproof.proof.calls import CannotProveError, call, is_float, make_inputs, named_inputs, seeded
 from backproof.proof.glance import PROVED, Glance, glance
 from backproof.proof.layouts import copied
@@ -142,7 +143,7 @@ def gradients_of(
         retain_graph=retain,
         allow_unused=True,
     )
-    return dict(zip(needs, found, strict=True))
+    return {name: None if one is None else dense(one) for name, one in zip(needs, found, strict=True)}
 
 
 def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | None:
@@ -157,7 +158,8 @@ def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | No
     with torch.no_grad():
         returned = node.apply(*arriving)
     returned = returned if isinstance(returned, tuple | list) else (returned,)
-    return dict(zip(side.leaves, returned, strict=False))
+    dense_ones = (dense(one) if isinstance(one, Tensor) else one for one in returned)
+    return dict(zip(side.leaves, dense_ones, strict=False))
 
 
 def judged_side(

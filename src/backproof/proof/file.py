@@ -73,6 +73,8 @@ def _compiled(path: Path) -> CodeType:
     """The file's code, compiled here so that no cache file appears beside it and none that is stale is used."""
     if path.is_dir():
         raise CannotProveError(f"{path} is a folder; give a Python file and {_WANTED}.")
+    if path.exists() and not path.is_file():
+        raise CannotProveError(f"{path} is not a file that can be read; give a Python file and {_WANTED}.")
     if path.suffix != ".py":
         raise CannotProveError(f"{path} is not a Python file; give a file that ends in .py and {_WANTED}.")
     try:
@@ -101,6 +103,8 @@ def _reason(error: BaseException, path: Path) -> str:
 
 def _case(path: Path, names: Mapping[str, Any]) -> Case:
     missing = [name for name in ("forward", "backward", "inputs") if name not in names]
+    if len(missing) == 3:
+        raise CannotProveError(f"{path} defines nothing that could be proved; {_WANTED}.")
     if missing:
         raise CannotProveError(f"{path} does not define {_and(missing)}; {_WANTED}.")
     for name in ("forward", "backward"):

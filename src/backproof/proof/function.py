@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from backproof.proof.calls import CannotProveError
+from backproof.proof.calls import CannotProveError, refuse_options
 from backproof.proof.custom_comparison import BackwardRaisedError, KernelProof, compare
 from backproof.proof.custom_kernel import (
     Kernel,
@@ -51,6 +51,7 @@ def prove_function(
     one output at a time, each input alone, upstream gradients and inputs in other layouts, float64, `dtypes`, sizes.
     What the function or the reference refuses is listed as skipped. Raises CannotProveError where they cannot run.
     """
+    refuse_options(sizes, seed, dtypes)
     kernel = Kernel(apply_of(function), reference, inputs, grad_inputs, seed)
     size = plain_size(inputs)
     values = values_of(kernel, size)

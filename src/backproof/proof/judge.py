@@ -12,7 +12,7 @@ from torch import Tensor
 from backproof.proof.blame import Blame, blame, dense
 from backproof.proof.diagnose import Case, explain, explain_misfit, explain_unreachable
 from backproof.proof.records import Report, Row, Verdict, listed
-from backproof.proof.trace import CHANGED, Graph, no_trace, one_thread, plain, trace, without_changed
+from backproof.proof.trace import CHANGED, Graph, as_recorded, no_trace, one_thread, plain, trace, without_changed
 
 Label = Callable[[str], str]
 
@@ -53,7 +53,7 @@ def judge(
     tensors = {**first, **values}  # of several names for one tensor, the first with a gradient stands for all
     _refuse(output, upstream)
     followed = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
-    with no_trace([*followed.values(), output]):
+    with no_trace([*followed.values(), output]), as_recorded(output):
         graph = trace(followed, output, upstream)
         try:
             graph, own = _own(graph)
@@ -69,6 +69,12 @@ def _refuse(output: Tensor, upstream: Tensor | None) -> None:
             f"the loss must be a tensor, and this is a {type(output).__name__}; pass what the forward pass ended in, "
             "before .item()."
         )
+    if output.is_meta:
+        raise CannotJudgeError("the loss is on the meta device, which holds no numbers; run on a device that does.")
+    if torch.is_inference_mode_enabled():
+        raise CannotJudgeError("inference mode keeps no graph; call check outside of torch.inference_mode().")
+    if upstream is not None and (not isinstance(upstream, Tensor) or upstream.is_meta):
+        raise CannotJudgeError("upstream must be a tensor with numbers: the gradient of the tensor that is checked.")
     if not output.requires_grad:
         raise CannotJudgeError(
             "the loss has no graph: it was computed under torch.no_grad(), or from tensors none of which requires a "
@@ -128,6 +134,11 @@ def _plainer(error: RuntimeError) -> Exception:
         return CannotJudgeError(
             "the graph of the loss is gone: backward() frees it. Run the forward pass again before the check, or call "
             "loss.backward(retain_graph=True)."
+        )
+    if "use_reentrant=True" in text:
+        return CannotJudgeError(
+            "the graph goes through a checkpoint that only backward() can follow; call checkpoint with "
+            "use_reentrant=False."
         )
     return error
 
@@ -206,6 +217,9 @@ def _form(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | None
         )
     if value.layout is not torch.strided:
         return _Form(Verdict.NOT_TESTABLE, f"{d} is not judged: {name} is sparse; check its dense values instead.")
+    if gradient is not None and (gradient.is_nested or gradient.is_quantized):
+        kind = "nested" if gradient.is_nested else "quantized"
+        return _Form(Verdict.DTYPE, f"{d} is not judged: it is {kind}, and {name} an ordinary tensor.", True)
     if not value.requires_grad:
         return _Form(
             Verdict.UNREACHABLE,
@@ -277,7 +291,9 @@ def _row(name: str, given: Tensor | None, form: _Form, blamed: Blame | None, cas
 
 def _compared(given: Tensor | None, own: Tensor | None) -> tuple[bool, bool, float | None]:
     """`exact`, `approximate` and `max_difference` against autograd's plain gradient, without broadcasting."""
-    if given is None or own is None or given.shape != own.shape or given.device != own.device:
+    if given is None or own is None or given.is_nested or given.is_quantized:
+        return False, False, None
+    if given.shape != own.shape or given.device != own.device:
         return False, False, None
     given = dense(given.detach())
     exact = given.dtype == own.dtype and torch.equal(given, own)
@@ -285,4 +301,4 @@ def _compared(given: Tensor | None, own: Tensor | None) -> tuple[bool, bool, flo
         return exact, torch.allclose(given.to(own.dtype), own), None
     a, b = given.to(torch.float64), own.to(torch.float64)
     difference = float((a - b).abs().max()) if own.numel() else 0.0
-    return exact, torch.allclose(a, b), difference
+    return exact, torch.allclose(a, b), None if bool(b.isnan().any()) else difference

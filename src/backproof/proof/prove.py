@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from backproof.proof.calls import refuse_options
 from backproof.proof.damage import Proof, accuse_overwriting, before_overwriting
 from backproof.proof.ledger import Ledger
 from backproof.proof.records import Report
@@ -43,6 +44,7 @@ def prove(
     sizes. A replay that `forward` cannot make (float64, or one row) is listed in the report as skipped. Raises
     CannotProveError where the functions cannot be run at all.
     """
+    refuse_options(sizes, seed)
     subject = Subject(forward, backward, inputs, output, frozenset(constants), seed)
     size = plain_size(inputs)
     run = run_forward(subject, size)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from backproof.proof.blame import dense
 from backproof.proof.calls import (
     CannotProveError,
     call,
@@ -68,6 +69,8 @@ def run_forward(subject: Subject, size: int | None = None, dtype: torch.dtype | 
     """Runs `forward` on copies of the inputs, as leaves. Raises CannotProveError where it does not run."""
     given = make_inputs(subject.inputs, size, subject.seed)
     named = named_inputs(given, subject.forward)
+    if unknown := subject.constants - named.keys():
+        raise CannotProveError(f"constants names {sorted(unknown)[0]!r}, and the inputs are {', '.join(named)}.")
     leaves = {name: leaf(value, dtype) if isinstance(value, Tensor) else value for name, value in named.items()}
     kept = keep(leaves)
     with seeded(subject.seed), torch.enable_grad():
@@ -89,6 +92,10 @@ def _run(subject: Subject, record: Any, leaves: dict[str, Tensor], kept: dict[st
         if id(value) not in names and name not in values:
             values[name], names[id(value)] = value, name
     _check_output(output, values, named=subject.output is not None)
+    if subject.output is None and any(values[output] is value for value in leaves.values()):
+        raise CannotProveError(
+            f"{output!r} is the last of forward's values, and an input; put the output last, or name it with output=."
+        )
     inputs = frozenset(names[id(value)] for value in leaves.values() if is_float(value) and id(value) in names)
     return Run(record, values, inputs - subject.constants, output, damaged(kept))
 
@@ -146,6 +153,6 @@ def _gradients(returned: dict[str, Any], run: Run) -> dict[str, Tensor | None]:
                 f"backward returned a {type(gradient).__name__} for {value!r}; a gradient is a tensor, or None."
             )
         if gradient is not None or value != run.output:
-            found[value] = gradient
+            found[value] = None if gradient is None else dense(gradient)
     missing = {name: None for name in run.values if name in run.inputs and name != run.output}
     return missing | found

@@ -71,7 +71,9 @@ class Graph:
 
 def trace(values: Mapping[str, Tensor], output: Tensor, upstream: Tensor | None = None) -> Graph:
     """Walks back from `output`. Values that autograd does not follow, such as integers, get no place."""
-    places = {name: place(value) for name, value in values.items() if value.requires_grad}
+    places = {
+        name: place(value) for name, value in values.items() if value.requires_grad and value.layout is torch.strided
+    }
     root = place(output)
     output_name = next((name for name, at in places.items() if at == root), OUTPUT)
     places.setdefault(output_name, root)
@@ -99,7 +101,8 @@ def trace(values: Mapping[str, Tensor], output: Tensor, upstream: Tensor | None 
 
 def place(value: Tensor) -> Place:
     """Where the gradient of `value`, as it is now, arrives."""
-    edge = get_gradient_edge(value)
+    with torch._C.DisableTorchFunctionSubclass():  # a subclass would put a node of its own before a leaf
+        edge = get_gradient_edge(value)
     return edge.node, edge.output_nr
 
 
@@ -299,6 +302,13 @@ def replace_with(output: int, gradient: Tensor | None) -> PreHook:
         return tuple(changed)
 
     return hook
+
+
+@contextmanager
+def as_recorded(output: Tensor) -> Iterator[None]:
+    """Backward passes in the dtypes that the graph was recorded in, also inside torch.autocast."""
+    with torch.autocast(output.device.type, enabled=False), torch.autocast("cpu", enabled=False):
+        yield
 
 
 @contextmanager
