@@ -636,6 +636,19 @@ def test_replays_can_be_left_out_by_name_or_group_and_are_listed() -> None:
     assert sum(line.startswith("size ") for line in report.skipped) == 4
 
 
+def test_one_name_to_leave_out_needs_no_list() -> None:
+    report = proved(backward, skip="layouts")
+    assert sum("left out as asked" in line for line in report.skipped) == 5
+
+
+def test_every_replay_is_listed_once() -> None:
+    with pytest.raises(CannotProveError) as caught:
+        prove(forward, backward, inputs(6), skip="size")
+    listed = str(caught.value).rstrip(".").split("there are ")[1].split(", ")
+    assert "There is no replay 'size' to skip" in str(caught.value)
+    assert sorted(listed) == sorted(set(listed)) and {"layouts", "sizes", "float64"} <= set(listed)
+
+
 def test_inputs_without_a_size_say_so() -> None:
     report = prove(forward, backward, inputs(6))
     assert report.ok

@@ -32,14 +32,18 @@ class SkippedError(Exception):
 
 
 def replay_all(replays: Mapping[str, Replay], proof: Any, ledger: Ledger, skip: Collection[str]) -> None:
-    """Makes every replay in its order and takes its rows; those in `skip`, alone or as a group, are left out."""
+    """Makes every replay in its order and takes its rows; those in `skip`, alone or as a group, are left out.
+
+    A string is one name.
+    """
+    skip = [skip] if isinstance(skip, str) else skip
     groups = {
         "layouts": [name for name in replays if name.partition(" ")[2] in LAYOUTS],
         "sizes": [name for name in replays if name.startswith("size")],
     }
     for name in skip:
         if name not in replays and name not in groups:
-            known = ", ".join([*replays, *groups])
+            known = ", ".join(dict.fromkeys([*replays, *groups]))
             raise CannotProveError(f"There is no replay {name!r} to skip; there are {known}.")
     left_out = {one for name in skip for one in groups.get(name, [name])}
     for name, replay in replays.items():
