@@ -391,6 +391,20 @@ def test_a_constant_factor() -> None:
     assert {row.cause for row in report.culprits} == {"F12"}
 
 
+def test_a_constant_that_happens_to_fit_the_size_is_a_constant() -> None:
+    class Plain(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x / 5 * 4
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return dy
+
+    report = prove_function(Plain, lambda x: x / 5 * 4, lambda n=5: (torch.randn(n, 7),))
+    assert found(report) == [("x", "F16", "size 67")]
+
+
 def test_a_wrong_value() -> None:
     report = proved(with_forward(lambda ctx, x, w: Right.forward(ctx, x, w) * 1.001))
     assert "output" in {row.name for row in report.culprits}

@@ -589,6 +589,29 @@ def test_the_output_is_the_last_value_or_the_one_that_is_named() -> None:
     assert prove(both, back, (torch.randn(3),), output="y").ok
 
 
+@pytest.mark.parametrize(
+    ("line", "cause", "said"),
+    [
+        (lambda x: x * 1.25, "F12", "1.25 is a factor in y = x * 1.25"),
+        (lambda x: 1.25 * x, "F12", "1.25 is a factor in"),
+        (lambda x: x / 1.25, "F12", "1.25 is a factor in y = x / 1.25"),
+        (lambda x: x / 5 * 4, "F16", "the derivative of y = (x / 5) * 4 is left out"),
+        (lambda x: x / len(x), "F8", "n = 5 is dimension 0 of x: 1/n is missing"),
+        (lambda x: x / (len(x) - 1), "F8", "n = 5 is dimension 0 of x: 1/(n - 1) is missing"),
+        (lambda x: x / x.shape[1], "F8", "n = 7 is dimension 1 of x: 1/n is missing"),
+    ],
+)
+def test_a_constant_is_not_taken_for_a_size_that_it_happens_to_fit(line: Callable, cause: str, said: str) -> None:
+    """Five rows: 5/4 and 4/5 could be (n - 1)/n, but the line says otherwise, or another size does."""
+
+    def made(n: int = 5) -> dict[str, Tensor]:
+        return {"x": torch.randn(n, 7)}
+
+    report = prove(lambda x: {"x": x, "y": line(x)}, lambda v, dy: {"x": dy}, made)
+    assert [row.cause for row in report.culprits] == [cause]
+    assert said in report["x"].message
+
+
 def _raises(*arguments: object) -> None:
     raise KeyError("oh")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from backproof.proof.diagnose.constants import fitted_factor
 from backproof.proof.glance import PROVED
 from backproof.proof.records import Report, Row, Verdict
 
@@ -51,6 +52,10 @@ class Ledger:
         """The culprits whose cause nobody has named yet."""
         return {row.name for row in self.rows.values() if row.culprit and row.cause is None}
 
+    def counted(self) -> set[str]:
+        """The culprits whose factor is taken for a size, which another size may contradict."""
+        return {row.name for row in self.rows.values() if row.culprit and row.cause == "F8"}
+
     def report(self) -> Report:
         return Report(tuple(self.rows.values()), tuple(self.notes), tuple(self.skipped))
 
@@ -70,8 +75,25 @@ def finding(row: Row, cause: str | None, claim: str, *details: str, next: str) -
     return replace(row, verdict=Verdict.WRONG, cause=cause, culprit=True, inherited_from=(), message=message)
 
 
+def _knows_better(old: Row, new: Row) -> bool:
+    """Whether a replay names a cause where none was known, or finds that a factor taken for a size is a constant."""
+    if old.cause is None:
+        return new.cause is not None
+    if old.cause != "F8" or new.cause == "F8":
+        return False
+    before, now = _factor(old), _factor(new)
+    return before is not None and now is not None and abs(before - now) <= 1e-3 * abs(before)
+
+
+def _factor(row: Row) -> float | None:
+    evidence = row.evidence
+    if evidence is None or evidence.got_tensor.shape != evidence.expected_tensor.shape:
+        return None
+    return fitted_factor(evidence.got_tensor.double(), evidence.expected_tensor.double())
+
+
 def _merged(old: Row | None, new: Row, replay: str) -> Row:
-    if new.culprit and (old is None or not old.culprit or (old.cause is None and new.cause is not None)):
+    if new.culprit and (old is None or not old.culprit or _knows_better(old, new)):
         return replace(new, replay=replay, message=f"{new.message}\n  shown by the replay: {replay}")
     if old is None:
         return replace(new, replay=replay)

@@ -97,7 +97,7 @@ def _random_upstream(proof: Proof, ledger: Ledger) -> list[Row]:
     if not takes_upstream(proof.subject.backward):
         raise SkippedError("backward takes no upstream gradient")
     upstream = upstream_for(proof.run.result, proof.subject.seed + 1)
-    return _rows(proof, ledger, proof.run, upstream, "for another upstream gradient", refine=True)
+    return _rows(proof, ledger, proof.run, upstream, "for another upstream gradient", again=ledger.unknown())
 
 
 def _float64(proof: Proof, ledger: Ledger) -> list[Row]:
@@ -109,7 +109,7 @@ def _float64(proof: Proof, ledger: Ledger) -> list[Row]:
     if run.result.dtype is not torch.float64:
         raise SkippedError(f"forward turns float64 inputs into {_short(run.result.dtype)}")
     upstream = upstream_for(run.result, proof.subject.seed, plain=True)
-    rows = _rows(proof, ledger, run, upstream, "in float64", refine=True)
+    rows = _rows(proof, ledger, run, upstream, "in float64", again=ledger.unknown())
     narrow = [row.name for row in rows if row.name in ledger.unknown() and _shrinks(ledger.rows[row.name], row)]
     claim = f"is not precise: its rounding error in {_short(plain)} is too large, and in float64 it nearly vanishes"
     advice = "the formula is right: sum in a wider dtype, or subtract before squaring"
@@ -198,7 +198,8 @@ def _size(proof: Proof, ledger: Ledger, *, size: Size) -> list[Row]:
     truth = torch.autograd.grad(run.result, list(floats.values()), upstream, retain_graph=True, allow_unused=True)
     if not is_finite(dict(zip(floats, truth, strict=True))):
         raise SkippedError("the gradients of automatic differentiation are not finite")
-    rows = _rows(proof, ledger, run, upstream, f"for {size.name}", refine=size.n > 2)
+    again = ledger.unknown() | ledger.counted() if size.n > 2 else ()
+    rows = _rows(proof, ledger, run, upstream, f"for {size.name}", again=again)
     return rows if any(row.culprit for row in rows) else rows + _size_in_float64(proof, ledger, size)
 
 
@@ -224,30 +225,29 @@ def _forward(proof: Proof, dtype: torch.dtype | None) -> Run:
 
 
 def _rows(
-    proof: Proof, ledger: Ledger, run: Run, upstream: torch.Tensor, when: str, *, refine: bool = False
+    proof: Proof, ledger: Ledger, run: Run, upstream: torch.Tensor, when: str, *, again: Collection[str] = ()
 ) -> list[Row]:
     """The rows of one more backward call, or the one row that says that it raised."""
     try:
-        return _answered(proof, ledger, run, upstream.clone, refine=refine)
+        return _answered(proof, ledger, run, upstream.clone, again=again)
     except CannotProveError as error:
         return [_raised(proof, run, error, when, None, "make that line work there too, or skip this replay")]
 
 
 def _answered(
-    proof: Proof, ledger: Ledger, run: Run, send: Callable[[], torch.Tensor], *, refine: bool = False
+    proof: Proof, ledger: Ledger, run: Run, send: Callable[[], torch.Tensor], *, again: Collection[str] = ()
 ) -> list[Row]:
-    """Calls backward on what `send` makes; explains what is newly wrong, and what has no cause yet if `refine`.
+    """Calls backward on what `send` makes; explains what is newly wrong, and the culprits in `again` once more.
 
     Raises CannotProveError where backward raises.
     """
     answer = run_backward(proof.subject, run, send())
-    again = replace(proof, run=run, upstream=send(), answer=answer)  # not what backward was given: it may be damaged
-    gradients, _ = before_overwriting(again, send)
-    seen = glance(run.values, gradients, run.result, again.upstream)
-    known = ledger.known() - (ledger.unknown() if refine else set())
-    if seen.faults <= known:
+    once = replace(proof, run=run, upstream=send(), answer=answer)  # not what backward was given: it may be damaged
+    gradients, _ = before_overwriting(once, send)
+    seen = glance(run.values, gradients, run.result, once.upstream)
+    if seen.faults <= ledger.known() - set(again):
         return seen.rows()
-    return judged(run.values, gradients, run.result, again.upstream, proof.usual)
+    return judged(run.values, gradients, run.result, once.upstream, proof.usual)
 
 
 def _raised(proof: Proof, run: Run, error: CannotProveError, when: str, cause: str | None, advice: str) -> Row:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -72,7 +73,8 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
     if near(2) or near(0.5):
         text = "2" if c > 1 else "1/2"
         return Meaning("F12", text, "", "take the factor 2 out" if c > 1 else "put the factor 2 back in, as for x**2")
-    if found := _out_of_the_line(_exponents(fault), near):
+    constants = _plain_factors(fault, denominators=False)
+    if found := _out_of_the_line((*_exponents(fault), *constants), near):
         return found
     for size, where in sizes(fault).items():
         n = float(size)
@@ -114,7 +116,7 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
         if near(value):
             likely = f"; {where}: the sum is divided by the wrong count"
             return Meaning("F8", text, likely, "divide by the number of those that count")
-    if found := _out_of_the_line(_plain_factors(fault), near):
+    if found := _out_of_the_line(_plain_factors(fault, denominators=True), near):
         return found
     for first, one in sizes(fault).items():
         for second, other in sizes(fault).items():
@@ -162,7 +164,7 @@ def sizes(fault: Fault) -> dict[int, str]:
     return found
 
 
-def _out_of_the_line(numbers: Iterator[tuple[float, str]], near: Callable[[float], bool]) -> Meaning | None:
+def _out_of_the_line(numbers: Iterable[tuple[float, str]], near: Callable[[float], bool]) -> Meaning | None:
     """A number of the forward line that the gradient has once too often, or not at all."""
     for value, where in numbers:
         if near(1 / value):
@@ -179,12 +181,23 @@ def _exponents(fault: Fault) -> Iterator[tuple[float, str]]:
             yield float(exponent), f"{exponent:g} is the exponent in {line}"
 
 
-def _plain_factors(fault: Fault) -> Iterator[tuple[float, str]]:
+def _plain_factors(fault: Fault, *, denominators: bool) -> Iterator[tuple[float, str]]:
+    """The numbers that the lines multiply and divide by; those that may be the denominator of a mean only if asked."""
     for node, line in _line_nodes(fault):
         for name in ("_saved_self", "_saved_other") if kind(node) in ("Mul", "Div") else ():
-            saved = getattr(node, name, None)
-            if isinstance(saved, torch.Tensor) and saved.dim() == 0 and float(saved) not in (0, 1, -1):
-                yield float(saved), f"{float(saved):.4g} is a factor in {line}"
+            saved = None
+            with suppress(RuntimeError):  # changed in place, or freed
+                saved = getattr(node, name, None)
+            if isinstance(saved, torch.Tensor) and saved.dim() == 0 and not saved.is_complex():
+                saved = saved.item()
+            if isinstance(saved, int | float) and saved not in (0, 1, -1):
+                if denominators or not _whole(saved if kind(node) == "Div" else 1 / saved):
+                    yield float(saved), f"{saved:.4g} is a factor in {line}"
+
+
+def _whole(divisor: float) -> bool:
+    """Whether a number that the line divides by may be a count."""
+    return abs(divisor) > 1.5 and abs(divisor - round(divisor)) < 1e-6 * abs(divisor)
 
 
 def _line_nodes(fault: Fault) -> Iterator[tuple[Node, str]]:
