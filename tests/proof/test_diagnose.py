@@ -6,6 +6,7 @@ several faults would look alike; where it is the only one, any name would be a g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -356,3 +357,58 @@ def test_a_gradient_handed_past_values_without_one() -> None:
     assert check((y * up).sum(), names | dict(dz=2 * up - 2 * up.mean(0))).ok
     report = check((y * up).sum(), names | dict(dz=2 * up))
     assert report["z"].cause == "F6" and "through m" in report["z"].message
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("middle", [False, True])
+def test_a_slice_that_is_overwritten_is_not_taken_for_rows_left_out(width: int, middle: bool) -> None:
+    torch.manual_seed(0)
+    x, up = leaf(5, 4), torch.randn(5, 8 + width)
+    a, c, e = x * 2, x[:, :width] * 3, x.sin()
+    da, dc, de = up[:, :4], up[:, 4 : 4 + width], up[:, 4 + width :]
+    dx = 2 * da + (0 if middle else 1) * de * x.detach().cos()
+    right = dx.clone()
+    dx[:, :width], right[:, :width] = 3 * dc, right[:, :width] + 3 * dc
+    if middle:  # the last of three shares is added as it should be
+        dx, right = (gradient + de * x.detach().cos() for gradient in (dx, right))
+    names = dict(x=x, a=a, c=c, e=e, da=da, dc=dc, de=de)
+    assert check(torch.cat([a, c, e], 1), names | dict(dx=right), upstream=up).ok
+    report = check(torch.cat([a, c, e], 1), names | dict(dx=dx), upstream=up)
+    assert [row.cause for row in report.culprits] == ["F11"]
+    assert "what comes back through c = slice(x) * 3 overwrites what is there" in report["x"].message
+    assert "+= where = stands" in report["x"].message
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shape", [(8,), (5, 8)])
+def test_scatter_in_place_of_scatter_add(shape: tuple[int, ...], seed: int) -> None:
+    torch.manual_seed(seed)
+    x = leaf(*shape)
+    v, index = x.topk(3, -1)
+    z = x * 0.5
+    up = torch.randn(*shape[:-1], 11)
+    dz, dv = up[..., :8], up[..., 8:]
+    names = dict(x=x, v=v, z=z, dz=dz, dv=dv)
+    y = torch.cat([z, v], -1)
+    assert check(y, names | dict(dx=(0.5 * dz).scatter_add(-1, index, dv)), upstream=up).ok
+    report = check(y, names | dict(dx=(0.5 * dz).scatter(-1, index, dv)), upstream=up)
+    assert [row.cause for row in report.culprits] == ["F11"]
+    assert "what comes back through v = topk(x) overwrites" in report["x"].message
+
+
+@pytest.mark.parametrize(
+    ("line", "cause", "said"),
+    [
+        (lambda dy: dy.sum(0)[:, 0], "F7", "only index 0 of dimension 2 of dy is in the sum"),
+        (lambda dy: dy.sum(0)[:, -1], "F11", "only the last 1 of 5 indices of dimension 2 of dy are in the sum"),
+        (lambda dy: dy[:, :, :3].sum((0, 2)), "F7", "index 3 and 4 of dimension 2 of dy is left out"),
+        (lambda dy: dy[0, :, 0], None, "cause unknown"),
+    ],
+)
+def test_one_index_taken_where_a_sum_belongs(line: Callable, cause: str | None, said: str) -> None:
+    torch.manual_seed(0)
+    x, b, up = leaf(2, 4, 5), leaf(4), torch.randn(2, 4, 5)
+    y = x + b[:, None]
+    report = check(y, dict(x=x, b=b, y=y, dy=up, dx=up, db=line(up)), upstream=up)
+    assert [(row.name, row.cause) for row in report.culprits] == [("b", cause)]
+    assert said in report["b"].message

@@ -34,6 +34,7 @@ GROUPS: tuple[tuple[Hypothesis, ...], ...] = (
     (precision.rounded,),
     (constants.odd_factor,),
     (terms.incomplete_upstream, places.other_dimensions, places.softmax_over_other_dimension),
+    (places.overwritten_share,),
     (factors.other_function,),
     (sources.rearranged_upstream,),
     (places.overwritten,),

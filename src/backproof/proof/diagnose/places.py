@@ -11,6 +11,7 @@ from torch import Tensor
 from backproof.proof.diagnose.constants import fitted_factor
 from backproof.proof.diagnose.factors import fitting, replaces
 from backproof.proof.diagnose.fault import Fault, Finding, Part
+from backproof.proof.diagnose.lines import formula
 from backproof.proof.diagnose.wording import lines_of, ranges
 from backproof.proof.kernels import dim_of, kind
 
@@ -77,6 +78,14 @@ def _left_out(fault: Fault, part: Part, dim: int, chosen: Tensor) -> Finding:
             "accumulate: += where = stands",
         )
     tail = int(chosen[-1]) == size - 1 and len(chosen) == size - int(chosen[0])
+    if rest == 1 and size > 2:
+        kept = next(index for index in range(size) if index not in chosen.tolist())
+        return Finding(
+            "F7",
+            f"only index {kept} of dimension {dim} of {d} is in the sum",
+            f"your gradient equals what comes back from it alone, to rounding; the other {len(chosen)} are left out.",
+            f"sum over dimension {dim} of {d}",
+        )
     return Finding(
         "F7",
         f"index {ranges(chosen.tolist())} of dimension {dim} of {d} is left out of the sum",
@@ -125,21 +134,57 @@ def _slices(fault: Fault, part: Part, dim: int, look: Tensor) -> Tensor | None:
     return torch.stack(sent)
 
 
+def overwritten_share(fault: Fault) -> Iterator[Finding]:
+    """A term that is written to some places only stands there alone, where it should be added to the others."""
+    terms = (*fault.shares, *fault.terms)
+    for term in terms:
+        others = [other.tensor for other in terms if other is not term] if len(terms) > 2 else []
+        for written in _blocks(term.tensor):
+            for under in (fault.expected - term.tensor, *others):  # all else, or what had been added up by then
+                meets = written & (under.abs() > fault.allowed)
+                if bool(written.all()) or not bool(meets.any()):
+                    continue
+                if fault.explains(torch.where(written, fault.expected - under, fault.expected)):
+                    yield Finding(
+                        "F11",
+                        f"what comes back through {formula(fault.graph, term.reader)} overwrites what is there, in "
+                        f"{int(meets.sum())} of {meets.numel()} elements",
+                        "the terms that stood there before are lost; all else is right, to rounding.",
+                        "accumulate: += where = stands, scatter_add_ or index_add_ where scatter_ or index_copy_ stands",
+                    )
+                    return
+
+
+def _blocks(term: Tensor) -> Iterator[Tensor]:
+    """Where a term may have been written: where it is not zero, or the block of rows, columns, ... around that."""
+    nonzero = term != 0
+    yield nonzero
+    block = torch.ones_like(nonzero)
+    for dim in range(term.dim()):
+        hit = nonzero.movedim(dim, 0).reshape(term.shape[dim], -1).any(1)
+        block &= hit.reshape([-1 if d == dim else 1 for d in range(term.dim())])
+    if not torch.equal(block, nonzero):
+        yield block
+
+
 def overwritten(fault: Fault) -> Iterator[Finding]:
     """Where several terms meet in one place, only the last, or the first, is kept."""
     for part in fault.parts:
         meeting = fault.through(part, torch.ones_like(part.upstream))
         if meeting is None or not bool((meeting == meeting.round()).all()) or not bool((meeting.abs() > 1).any()):
             continue  # places are only written to, not weighted, and some more than once
+        summed = _is_sum(fault, part)
         for touches, terms in _writers(fault, part):
             order = torch.arange(1, len(terms) + 1, device=terms.device, dtype=torch.float64)
             order = order.reshape(-1, *[1] * (terms.dim() - 1))
-            if int((touches.sum(0) > 1).sum()) == 0:
-                continue
+            if int((touches.sum(0) > 1).sum()) == 0 or torch.equal(touches, touches.any(0).expand_as(touches)):
+                continue  # nothing meets, or all of it everywhere: a sum, of which `terms_left_out` says what is there
             for words, chosen in (
                 ("last", (touches * order).argmax(0)),
                 ("first", (touches * (len(terms) + 1 - order)).argmax(0)),
             ):
+                if summed and words == "first":
+                    continue  # no line writes there in turns: one index is taken, where a sum belongs
                 left = (terms.gather(0, chosen.unsqueeze(0))[0] * touches.any(0)).reshape(fault.got.shape)
                 if fault.explains(part.rest + left) or fault.explains(torch.where(touches.any(0), left, part.rest)):
                     several = touches.sum(0).flatten(1).amax(1) if touches.dim() > 2 else touches.sum(0)
@@ -152,6 +197,19 @@ def overwritten(fault: Fault) -> Iterator[Finding]:
                         "accumulate: index_add_, or index_put_ with accumulate=True; x[i] += y keeps one of several",
                     )
                     return
+
+
+def _is_sum(fault: Fault, part: Part) -> bool:
+    """Whether the share is the reader's gradient summed over some dimensions, as broadcasting makes it."""
+    upstream, size = part.upstream, part.expected.numel()
+    for count in range(1, upstream.dim() + 1):
+        for dims in combinations(range(upstream.dim()), count):
+            total = upstream.sum(dims)
+            if total.numel() == size:
+                difference = (total.reshape(part.expected.shape) - part.expected).abs()
+                if bool((difference <= fault.allowed[part.window]).all()):
+                    return True
+    return False
 
 
 def _writers(fault: Fault, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
