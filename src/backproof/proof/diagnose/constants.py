@@ -190,9 +190,10 @@ def _plain_factors(fault: Fault, *, denominators: bool) -> Iterator[tuple[float,
                 saved = getattr(node, name, None)
             if isinstance(saved, torch.Tensor) and saved.dim() == 0 and not saved.is_complex():
                 saved = saved.item()
-            if isinstance(saved, int | float) and saved not in (0, 1, -1):
-                if denominators or not _whole(saved if kind(node) == "Div" else 1 / saved):
-                    yield float(saved), f"{saved:.4g} is a factor in {line}"
+            if not isinstance(saved, int | float) or saved in (0, 1, -1):
+                continue
+            if denominators or not _whole(saved if kind(node) == "Div" else 1 / saved):
+                yield float(saved), f"{saved:.4g} is a factor in {line}"
 
 
 def _whole(divisor: float) -> bool:

@@ -150,7 +150,7 @@ def overwritten_share(fault: Fault) -> Iterator[Finding]:
                         f"what comes back through {formula(fault.graph, term.reader)} overwrites what is there, in "
                         f"{int(meets.sum())} of {meets.numel()} elements",
                         "the terms that stood there before are lost; all else is right, to rounding.",
-                        "accumulate: += where = stands, scatter_add_ or index_add_ where scatter_ or index_copy_ stands",
+                        "accumulate: += where = stands, scatter_add_ or index_add_ for scatter_ or index_copy_",
                     )
                     return
 
