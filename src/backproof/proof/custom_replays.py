@@ -29,7 +29,7 @@ from backproof.proof.custom_kernel import (
 )
 from backproof.proof.layouts import LAYOUTS, copied
 from backproof.proof.ledger import Ledger, finding
-from backproof.proof.records import Row, Verdict
+from backproof.proof.records import Row, Verdict, listed
 from backproof.proof.replays import NO_SIZES, STRIDES, SkippedError, forgiven
 from backproof.proof.sizes import Size, other_sizes
 from backproof.proof.writes import damaged, describe_change, keep
@@ -175,6 +175,8 @@ def _used_twice(proof: KernelProof, ledger: Ledger) -> list[Row]:
     try:
         rows = compare(twice, proof.values, proof.needs, known=ledger.known()).rows
     except BackwardRaisedError as error:
+        if _raises_alone(proof, output):
+            raise SkippedError(f"the backward pass of function raises when only {output} is used") from error
         return _backward_raised(proof, error, "where its input and its result are used twice", "F3", _COPY)
     claim = "is wrong where its input and its incoming gradient are used elsewhere too, as in a residual branch"
     return [finding(row, "F3", claim, next=_COPY) for row in _new(rows, ledger)]
@@ -204,10 +206,48 @@ def _again(
     except CannotProveError as error:
         raise SkippedError(error.brief) from error
     except BackwardRaisedError as error:
-        when = f"when only {' and '.join(needs)} needs a gradient" if needs else f"when only {outputs} is used"
+        if outputs is not None:
+            return _unused_raised(proof, error, outputs)
+        when = f"when only {' and '.join(needs or proof.needs)} needs a gradient"
         return _backward_raised(
             proof, error, when, "F4", "look at ctx.needs_input_grad, and return one gradient an input"
         )
+
+
+def _unused_raised(proof: KernelProof, error: BackwardRaisedError, outputs: Collection[str]) -> list[Row]:
+    """Backward raised with some outputs unused: because None stands for their gradients, or for another reason."""
+    unused = [name for name in proof.plain.upstreams if name not in outputs]
+    when = f"when only {listed(list(outputs))} is used"
+    if not _takes_zeros(proof, unused):
+        return _backward_raised(proof, error, when, "F4", "make backward work for each output alone")
+    when += f", since the gradient of {listed(unused)}, which nobody uses, is None there"
+    advice = "take None for zeros, or leave out ctx.set_materialize_grads(False), and autograd sends zeros"
+    return _backward_raised(proof, error, when, "F4", advice)
+
+
+def _takes_zeros(proof: KernelProof, unused: Collection[str]) -> bool:
+    """Whether backward goes through with zeros for the gradients of unused outputs."""
+    kernel, upstreams = proof.kernel, proof.plain.upstreams
+    side = run_side("function", kernel.function, proof.values, proof.needs, kernel.seed)
+    zeroed = {name: torch.zeros_like(u) if name in unused else copied(u) for name, u in upstreams.items()}
+    try:
+        gradients_of(side, zeroed, proof.needs)
+    except Exception:
+        return False
+    return True
+
+
+def _raises_alone(proof: KernelProof, output: str) -> bool:
+    """Whether backward raises as soon as only one of several outputs is used."""
+    kernel, upstreams = proof.kernel, proof.plain.upstreams
+    if len(upstreams) < 2:
+        return False
+    side = run_side("function", kernel.function, proof.values, proof.needs, kernel.seed)
+    try:
+        gradients_of(side, {output: copied(upstreams[output])}, proof.needs)
+    except Exception:
+        return True
+    return False
 
 
 def _upstream_layout(proof: KernelProof, ledger: Ledger, *, layout: str) -> list[Row]:
