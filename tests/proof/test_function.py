@@ -537,3 +537,113 @@ def test_a_sparse_gradient_is_its_numbers() -> None:
     assert prove_function(Rows, lambda W, i: W[i], inputs).ok
     with pytest.raises(CannotProveError, match="floating-point dtypes"):
         prove_function(Rows, lambda W, i: W[i], inputs, dtypes=["bf16"])  # pyright: ignore[reportArgumentType]
+
+
+class Pair(Function):
+    """sin and cos, with no gradient made up for one that nobody uses."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Any:
+        ctx.set_materialize_grads(False)
+        a, b = x.sin(), x.cos()
+        ctx.save_for_backward(a, b)
+        return a, b
+
+    @staticmethod
+    def backward(ctx: Any, da: Tensor | None, db: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        a, b = ctx.saved_tensors
+        return (0 if da is None else da * b) - (0 if db is None else db * a)
+
+
+def proved_pair(backward: Callable | None = None) -> Report:
+    function = type("Wrong", (Pair,), {"backward": staticmethod(backward)}) if backward else Pair
+    return prove_function(function, lambda x: (x.sin(), x.cos()), (torch.randn(4, 3),))
+
+
+def test_an_unused_output_whose_gradient_is_none() -> None:
+    def backward(ctx: Any, da: Tensor, db: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        return da * b - db * a
+
+    assert proved_pair().ok
+    report = proved_pair(backward)
+    assert found(report) == [("output[0]", "F4", "only output[0]")]
+    message = report["output[0]"].message
+    assert "the gradient of output[1], which nobody uses, is None there: TypeError" in message
+    assert "next: take None for zeros, or leave out ctx.set_materialize_grads(False)" in message
+    assert any("used twice: the backward pass of function raises when only output[0]" in s for s in report.skipped)
+
+
+def test_a_backward_pass_that_raises_for_one_output_alone_for_another_reason() -> None:
+    def backward(ctx: Any, da: Tensor | None, db: Tensor | None) -> Any:
+        if db is None or not bool(db.any()):
+            raise ValueError("two are needed")
+        return Pair.backward(ctx, da, db)
+
+    report = proved_pair(backward)
+    assert [row.cause for row in report.culprits] == ["F4"]
+    assert "ValueError: two are needed" in report["output[0]"].message and "None" not in report["output[0]"].message
+
+
+def test_the_output_whose_share_is_missing_is_named() -> None:
+    def backward(ctx: Any, da: Tensor | None, db: Tensor | None) -> Any:
+        return Pair.backward(ctx, da, None)
+
+    report = proved_pair(backward)
+    assert report["x"].cause == "F6"
+    assert "the share that comes back through output[1] is missing" in report["x"].message
+    assert "your gradient equals the share of output[0] alone" in report["x"].message
+    assert "next: add what flows back from doutput[1] through output[1] = cos(x)" in report["x"].message
+
+
+def test_an_output_that_is_computed_from_another_or_is_an_input() -> None:
+    class Chain(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Any:
+            ctx.save_for_backward(x)
+            return x.sin(), x.sin().exp()
+
+        @staticmethod
+        def backward(ctx: Any, da: Tensor, db: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            (x,) = ctx.saved_tensors
+            return (da + db * x.sin().exp()) * x.cos()
+
+    def chain(x: Tensor) -> dict[str, Tensor]:
+        a = x.sin()
+        return {"a": a, "x": a.exp()}
+
+    assert prove_function(Chain, lambda x: (x.sin(), x.sin().exp()), (torch.randn(4, 3),)).ok
+    assert prove_function(lambda x: dict(zip("ax", Chain.apply(x), strict=True)), chain, (torch.randn(4, 3),)).ok
+    assert prove_function(lambda x: (x, x * 2), lambda x: (x, x * 2), (torch.randn(4, 3),)).ok
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (0, "the term that comes back through mean(x), in output = (x - mean(x)) * ..., is missing"),
+        (1, "one of the terms of what comes back through output is missing"),
+    ],
+)
+def test_a_term_inside_the_only_line_does_not_contradict_itself(lost: int, said: str) -> None:
+    class Norm(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            y = norm(x)
+            ctx.save_for_backward(x, y)
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            x, y = ctx.saved_tensors
+            rstd = (x.var(1, keepdim=True, unbiased=False) + 1e-5).rsqrt()
+            return rstd * (dy - y * (dy * y).mean(1, keepdim=True))
+
+    def norm(x: Tensor) -> Tensor:
+        if lost:
+            return torch.nn.functional.layer_norm(x, (7,))
+        return (x - x.mean(1, keepdim=True)) * (x.var(1, keepdim=True, unbiased=False) + 1e-5).rsqrt()
+
+    report = prove_function(Norm, norm, (torch.randn(4, 7),))
+    assert found(report) == [("x", "F6", None)]
+    message = report["x"].message
+    assert said in message and "your gradient equals the other terms alone" in message

@@ -167,27 +167,36 @@ def judged_side(
 ) -> list[Row]:
     """The judge's rows for the inputs of `gradients`, with the reference's graph as the truth."""
     values, added, output, upstream = _as_network(reference, gradients, upstreams)
-    rows = judged(values, {**gradients, added: upstream}, output, upstream, usual)
-    return [row for row in rows if row.name != added]
+    rows = judged(values, {**gradients, **added}, output, upstream, usual)
+    return [row for row in rows if row.name not in added]
 
 
 def glance_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]) -> Glance:
     """The same without a diagnosis."""
     values, added, output, upstream = _as_network(reference, gradients, upstreams)
-    seen = glance(values, {**gradients, added: upstream}, output, upstream)
-    return Glance(seen.faults - {added}, {name: verdict for name, verdict in seen.right.items() if name != added})
+    seen = glance(values, {**gradients, **added}, output, upstream)
+    right = {name: verdict for name, verdict in seen.right.items() if name not in added}
+    return Glance(seen.faults - added.keys(), right)
 
 
 def _as_network(
     reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], str, Tensor, Tensor]:
-    """The inputs and one output, its name and its upstream gradient; several outputs are multiplied and added up."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor]:
+    """Inputs and outputs by name, the outputs' gradients, and one output with its upstream gradient.
+
+    Several outputs are multiplied by theirs and added up; the gradient of one is autograd's own, since another output
+    may be computed from it.
+    """
     values = {name: reference.leaves[name] for name in gradients}
     if len(upstreams) == 1:
         ((name, upstream),) = upstreams.items()
-        return {**values, name: reference.outputs[name]}, name, reference.outputs[name], upstream
+        return {**values, name: reference.outputs[name]}, {name: upstream}, reference.outputs[name], upstream
+    outputs = {name: reference.outputs[name] for name in upstreams if name not in values}
     total = torch.stack([(reference.outputs[name] * upstream).sum() for name, upstream in upstreams.items()]).sum()
-    return {**values, _TOTAL: total}, _TOTAL, total, torch.ones_like(total, requires_grad=False)
+    upstream = torch.ones_like(total, requires_grad=False)
+    found = torch.autograd.grad(total, list(outputs.values()), upstream, retain_graph=True)
+    added = {**dict(zip(outputs, found, strict=True)), _TOTAL: upstream}
+    return {**values, **outputs, _TOTAL: total}, added, total, upstream
 
 
 @dataclass(frozen=True)

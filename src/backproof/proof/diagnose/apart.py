@@ -8,6 +8,7 @@ from torch import Tensor
 
 from backproof.proof.blame import dense
 from backproof.proof.diagnose.case import Case, Term
+from backproof.proof.diagnose.lines import write
 from backproof.proof.kernels import written_terms
 from backproof.proof.trace import Graph, Node, Place, consumed, cuts, run, share
 
@@ -18,8 +19,8 @@ _DEPTH = 4  # values without a gradient on such a way
 def taken_apart(case: Case, name: str) -> Iterator[Term]:
     """By reader, by way back to the nearest gradients given, by place of use, by term inside a kernel."""
     for path, upstream in _paths(case, name, ()):
-        for tensor in _uses(case.graph, path[-1], name, upstream):
-            yield Term(dense(tensor).double(), path)
+        for tensor, within in _uses(case.graph, path[-1], name, upstream):
+            yield Term(dense(tensor).double(), path, within)
 
 
 def _paths(case: Case, name: str, below: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
@@ -45,10 +46,14 @@ def _paths(case: Case, name: str, below: tuple[str, ...]) -> Iterator[tuple[tupl
     yield from found
 
 
-def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[Tensor]:
-    """The share through `reader`, one tensor for each place where the value is used on the way."""
+def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[tuple[Tensor, str]]:
+    """The share through `reader`, one tensor for each place where the value is used on the way, and that place.
+
+    No place where it says nothing: it is the line itself, or holds several terms.
+    """
     at = graph.places[value]
     caught: dict[tuple[int, int], tuple[Tensor, ...]] = {}
+    users = list(_users(graph, at))
 
     def catch(key: int, node: Node, positions: list[int]) -> Callable:
         def hook(leaving: tuple[Tensor | None, ...], arriving: tuple[Tensor | None, ...]) -> None:
@@ -64,7 +69,7 @@ def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[Tenso
 
     handles = []
     try:
-        for key, (node, positions) in enumerate(_users(graph, at)):
+        for key, (node, positions) in enumerate(users):
             handles.append(node.register_hook(catch(key, node, positions)))
         whole = run(graph.places[reader], upstream, [at], cuts(graph, reader, value))[0]
     finally:
@@ -72,9 +77,14 @@ def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[Tenso
             handle.remove()
     if whole is None:
         return []
-    used = [term for terms in caught.values() for term in terms]
-    alike = all(one.shape == whole.shape for one in used)
-    return used if len(used) > 1 and alike else [whole]
+    used = [(term, users[key][0]) for (key, _), terms in caught.items() for term in terms]
+    if len(used) < 2 or not all(one.shape == whole.shape for one, _ in used):
+        return [(whole, "")]
+    nodes = [node for _, node in used]
+    telling = {node for node in nodes if nodes.count(node) == 1 and node is not graph.places[reader][0]}
+    texts = {node: write(graph, (node, 0)).strip(".") if node in telling else "" for node in nodes}
+    clear = {text for text in texts.values() if list(texts.values()).count(text) == 1}
+    return [(one, texts[node] if texts[node] in clear else "") for one, node in used]
 
 
 def _users(graph: Graph, at: Place) -> Iterator[tuple[Node, list[int]]]:

@@ -79,10 +79,14 @@ class Case:
 
 
 class Term(NamedTuple):
-    """One term of the sum that a gradient is, and the named values it comes back through, nearest last."""
+    """One term of the sum that a gradient is, and the named values it comes back through, nearest last.
+
+    `within` is the expression inside the last one's line that reads the value, where that line has several.
+    """
 
     tensor: Tensor
     path: tuple[str, ...]
+    within: str = ""
 
     @property
     def reader(self) -> str:

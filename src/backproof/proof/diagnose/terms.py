@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import torch
@@ -69,22 +69,20 @@ def several_terms(fault: Fault) -> Iterator[Finding]:
     for count in range(2, len(terms)):
         for left_out in combinations(range(len(terms)), count):
             if fault.explains(fault.expected - sum(terms[i].tensor for i in left_out)):
-                paths = listed([_path(terms[i]) for i in left_out])
                 yield Finding(
                     "F6",
-                    f"the shares that come back through {paths} are missing",
-                    f"{_read_by(fault)}; your gradient equals the other shares alone (to rounding).",
+                    f"{_several(terms, left_out)} are missing",
+                    f"{_read_by(fault)}; your gradient equals the others alone (to rounding).",
                     f"add what flows back through {lines_of(fault, [terms[i].reader for i in left_out])}",
                 )
                 return
     for changed in combinations(range(len(terms)), 2):
         for c in (-1, 2):
             if fault.explains(fault.expected + (c - 1) * sum(terms[i].tensor for i in changed)):
-                paths = listed([_path(terms[i]) for i in changed])
                 what = "have the wrong sign" if c < 0 else "are counted twice"
                 yield Finding(
                     "F13" if c < 0 else "F6",
-                    f"the shares that come back through {paths} {what}",
+                    f"{_several(terms, changed)} {what}",
                     f"{_read_by(fault)}; all else is right, to rounding.",
                     "flip these signs" if c < 0 else "add each once",
                 )
@@ -149,28 +147,47 @@ def _counted(fault: Fault, term: Term, c: int) -> Finding:
     line = formula(fault.graph, term.reader)
     whole = any(t is term for t in fault.shares)
     others = [t for t in _telling(fault) if t is not term and not (whole and t.reader == term.reader)]
+    inside = any(t.path == term.path for t in others)
+    what, back = f"the share that comes back through {_path(term)}", f"what flows back from {d} through {line}"
+    if inside and term.within:
+        what, back = f"the term that comes back through {term.within}, in {line},", f"{back}, by way of {term.within}"
+    elif inside:
+        what, back = f"one of the terms of what comes back through {_path(term)}", f"all the terms of {back}"
     if c == 0:
         alone = " and ".join(dict.fromkeys(_path(t) for t in others))
-        same = any(t.path == term.path for t in others)
+        kept = f"the other {'terms' if len(others) > 1 else 'term'}" if inside else f"the share of {alone}"
         return Finding(
             "F6",
-            f"{'one of the shares' if same else 'the share'} that comes back through {_path(term)} is missing",
-            f"{_read_by(fault)}; your gradient equals the share of {alone} alone (to rounding).",
-            f"add what flows back from {d} through {line}",
+            f"{what} is missing",
+            f"{_read_by(fault)}; your gradient equals {kept} alone (to rounding).",
+            f"add {back}",
         )
+    this = "that term" if inside else "that share"
     if c == 2:
         return Finding(
             "F6",
-            f"the share that comes back through {_path(term)} is counted twice",
-            f"{_read_by(fault)}; with that share once, your gradient would be right to rounding.",
-            f"add what flows back from {d} through {line} once",
+            f"{what} is counted twice",
+            f"{_read_by(fault)}; with {this} once, your gradient would be right to rounding.",
+            f"add {back} once",
         )
     return Finding(
         "F13",
-        f"the share that comes back through {_path(term)} has the wrong sign",
-        f"{_read_by(fault)}; with that share's sign flipped, your gradient would be right to rounding.",
-        f"flip the sign of what flows back from {d} through {line}",
+        f"{what} has the wrong sign",
+        f"{_read_by(fault)}; with {this}'s sign flipped, your gradient would be right to rounding.",
+        f"flip the sign of {'that term in ' if inside and not term.within else ''}{back}",
     )
+
+
+def _several(terms: Sequence[Term], chosen: Iterable[int]) -> str:
+    """Some of the terms by the ways they come back; those inside one line by the expressions that read the value."""
+    paths = [term.path for term in terms]
+    names = dict.fromkeys(
+        f"{term.within} in {_path(term)}" if paths.count(term.path) > 1 and term.within else _path(term)
+        for term in (terms[i] for i in chosen)
+    )
+    if len(names) == 1:
+        return f"several terms of what comes back through {next(iter(names))}"
+    return f"the shares that come back through {listed(list(names))}"
 
 
 def _telling(fault: Fault) -> list[Term]:
