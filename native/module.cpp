@@ -46,7 +46,12 @@ Sizes sizes_of(const AnyArray &array) {
 // An array in the computer's own memory, row by row without gaps; nothing is converted or copied behind the caller's back.
 AnyArray array_of(const std::string &name, nb::handle value) {
     AnyArray array;
-    if (!nb::try_cast(value, array, false)) throw nb::type_error((name + " must be a numpy array; got " + python_type(value)).c_str());
+    if (!nb::try_cast(value, array, false)) {
+        if (nb::hasattr(value, "dtype"))  // an array, but of objects, of text, or of the other byte order
+            throw nb::type_error((name + " must hold numbers in this processor's own byte order; got dtype " +
+                                  nb::str(nb::object(value.attr("dtype"))).c_str() + "; convert it with .astype").c_str());
+        throw nb::type_error((name + " must be a numpy array; got " + python_type(value)).c_str());
+    }
     if (array.device_type() != nb::device::cpu::value)
         throw nb::type_error((name + " must be in the processor's memory; copy it there first").c_str());
     std::int64_t stride = 1;
@@ -78,15 +83,11 @@ std::vector<Sizes> parameter_sizes(const Shape &shape) {
     return {{V, E}, {K, H}, {H}, {H, V}, {V}, {1, H}, {1, H}};
 }
 
-int size_between(const std::string &name, std::size_t value, int least, int most) {
-    if (value < std::size_t(least) || value > std::size_t(most))
+int size_between(const std::string &name, std::int64_t value, int least, int most) {
+    if (value < least || value > most)
         throw std::invalid_argument(name + " must be between " + std::to_string(least) + " and " + std::to_string(most) + "; got " +
                                     std::to_string(value));
     return int(value);
-}
-
-int size_between(const std::string &name, std::int64_t value, int least, int most) {
-    return size_between(name, value < 0 ? 0 : std::size_t(value), least, most);
 }
 
 // A numpy array of its own memory.
@@ -151,7 +152,9 @@ class PyTrainer {
         shape.block = size_between("block_size", block_size, 1, 1024);
         shape.correction = size_between("correction", correction, 0, 1);
         shape.epsilon = float(epsilon);
-        if (!(epsilon >= 0) || !std::isfinite(shape.epsilon)) throw std::invalid_argument("epsilon must be a finite number, at least 0");
+        // As float32, and not 0: the units that pad a strip have variance 0, and their 1 / 0 would make the loss NaN.
+        if (!(shape.epsilon > 0) || !std::isfinite(shape.epsilon))
+            throw std::invalid_argument("epsilon must be a finite number, as float32 greater than 0");
 
         const AnyArray text = array_of("stream", stream);
         const bool wide = text.dtype() == nb::dtype<std::uint16_t>();
@@ -312,6 +315,8 @@ NB_MODULE(_fused, m) {
     using namespace backproof;
     m.doc() = "The fused training step, compiled: see native/ for its source.";
     m.def("supported_instruction_sets", &supported, "The instruction sets compiled in that this processor has, fastest first.");
+    m.def("chosen_instruction_set", [] { return std::string(chosen_kernel().name); },
+          "The one that a Trainer takes: the fastest, or what BACKPROOF_ISA names; a ValueError if that is not supported here.");
     m.def("fma_peak", &fma_peak, "attempts"_a = 20,
           "Float operations a second that one core does in fused multiply-adds on registers alone: the best of `attempts` bursts.");
     m.def("multiply_adds", &multiply_adds, "rounds"_a,

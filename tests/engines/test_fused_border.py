@@ -9,6 +9,8 @@ import pytest
 from native import _fused
 from reference import NAMES, Sizes, make_parameters, make_stream
 
+from backproof.training.settings import NUMBERS
+
 SIZES = Sizes(27, 3, 2, 5, 4)
 PARAMETERS = dict(zip(NAMES, make_parameters(SIZES), strict=True))
 STREAM = make_stream(SIZES)
@@ -37,6 +39,12 @@ def refused(kind: type[Exception], message: str):
         ({"W1": np.asfortranarray(PARAMETERS["W1"])}, ValueError, "W1 must be contiguous, row by row"),
         ({"b1": np.zeros(10, np.float32)[::2]}, ValueError, "b1 must be contiguous, row by row"),
         ({"b1": [0.0] * 5}, TypeError, "b1 must be a numpy array; got list"),
+        (
+            {"C": PARAMETERS["C"].astype(">f4")},
+            TypeError,
+            "C must hold numbers in this processor's own byte order; got dtype >f4; convert it with .astype",
+        ),
+        ({"stream": STREAM.astype(object)}, TypeError, "stream must hold numbers in this processor's own byte order"),
         ({"b1": None}, TypeError, "b1 must be a numpy array; got NoneType"),
         (
             {"C": np.zeros((0, 3), np.float32)},
@@ -57,11 +65,15 @@ def refused(kind: type[Exception], message: str):
         ({"stream": STREAM[1:].copy()}, ValueError, "stream must begin with block_size = 2 zeros"),
         ({"stream": np.append(STREAM, np.uint8(27))}, ValueError, "is symbol 27, but C has only 27 rows"),
         ({"block_size": 0}, ValueError, "block_size must be between 1 and 1024; got 0"),
-        ({"block_size": -1}, ValueError, "block_size must be between 1 and 1024"),
+        ({"block_size": -1}, ValueError, "block_size must be between 1 and 1024; got -1"),
         ({"block_size": 3}, ValueError, "stream must begin with block_size = 3 zeros"),
         ({"correction": 2}, ValueError, "correction must be between 0 and 1; got 2"),
-        ({"epsilon": float("nan")}, ValueError, "epsilon must be a finite number, at least 0"),
-        ({"epsilon": -1.0}, ValueError, "epsilon must be a finite number, at least 0"),
+        ({"correction": -1}, ValueError, "correction must be between 0 and 1; got -1"),
+        ({"epsilon": float("nan")}, ValueError, "epsilon must be a finite number, as float32 greater than 0"),
+        ({"epsilon": -1.0}, ValueError, "epsilon must be a finite number"),
+        ({"epsilon": 0.0}, ValueError, "epsilon must be a finite number"),
+        ({"epsilon": 1e-46}, ValueError, "epsilon must be a finite number"),
+        ({"epsilon": 1e39}, ValueError, "epsilon must be a finite number"),
     ],
 )
 def test_a_trainer_cannot_be_made_of(changes, kind, message):
@@ -69,6 +81,36 @@ def test_a_trainer_cannot_be_made_of(changes, kind, message):
         changes = {**changes, "W1": np.zeros((9, 5), np.float32)}
     with refused(kind, message):
         make(**changes)
+
+
+@pytest.mark.parametrize("epsilon", [1e-45, 1e-30, 1e-5])
+def test_units_that_pad_a_strip_do_no_harm_at_any_epsilon(isa, epsilon: float):
+    sizes = Sizes(27, 3, 2, 20, 4)
+    trainer = _fused.Trainer(*make_parameters(sizes), make_stream(sizes), sizes.block, epsilon=epsilon)
+    assert np.isfinite(trainer.run(indices([0, 1, 2, 3], [0, 1, 2, 3]), np.full(2, 0.1, np.float32))).all()
+
+
+def limited(**changes: int) -> str:
+    """The message for sizes that are too large, of a Trainer or, for a batch, of its run."""
+    sizes = {"symbols": 2, "embedding": 1, "hidden": 1, "block_size": 1, "batch_size": 2} | changes
+    with pytest.raises(ValueError, match="must be between") as error:
+        _fused.Trainer(
+            np.zeros((sizes["symbols"], sizes["embedding"]), np.float32),
+            np.zeros((sizes["block_size"] * sizes["embedding"], sizes["hidden"]), np.float32),
+            np.zeros(sizes["hidden"], np.float32),
+            np.zeros((sizes["hidden"], sizes["symbols"]), np.float32),
+            np.zeros(sizes["symbols"], np.float32),
+            *np.zeros((2, 1, sizes["hidden"]), np.float32),
+            np.zeros(sizes["block_size"] + 1, np.uint8),
+            sizes["block_size"],
+        ).run(np.zeros((1, sizes["batch_size"]), np.int64), ONE)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "hidden", "embedding", "block_size"])
+def test_the_limits_are_those_of_the_settings(name: str):
+    _, least, most = NUMBERS[name]
+    assert f"must be between {least} and {most}; got {most + 1}" in limited(**{name: int(most) + 1})
 
 
 def indices(*rows):
@@ -169,7 +211,7 @@ def test_the_largest_vocabulary():
 
 
 def test_an_instruction_set_can_be_asked_for(isa):
-    assert make().instruction_set == isa
+    assert make().instruction_set == isa == _fused.chosen_instruction_set()
 
 
 @pytest.mark.parametrize("name", ["AVX2", "neon", "best"])
@@ -183,6 +225,8 @@ def test_an_instruction_set_that_is_not_there(monkeypatch, name):
         make()
     with refused(ValueError, "BACKPROOF_ISA"):
         _fused.fma_peak()
+    with refused(ValueError, "BACKPROOF_ISA"):
+        _fused.chosen_instruction_set()
 
 
 def test_the_fastest_is_taken_when_none_is_asked_for(monkeypatch):

@@ -1,7 +1,8 @@
+import json
 import os
 import signal
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -124,13 +125,49 @@ def test_a_run_that_diverges_keeps_the_last_finite_state(small_corpus: Corpus, m
         ({"batch_size": 1}, "--batch-size is 1; it has to be at least 2."),
         ({"hidden": 0}, "--hidden is 0"),
         ({"block_size": -3}, "--block-size is -3"),
-        ({"lr": -0.1}, "--lr is -0.1; it has to be a positive number."),
-        ({"lr_after": float("nan")}, "--lr-after is nan"),
+        ({"lr": -0.1}, "--lr is -0.1; it has to be at least 0."),
+        ({"lr": float("inf")}, r"--lr is inf; it has to be at most 3.4e\+38."),
+        ({"lr_after": float("nan")}, "--lr-after is nan; it has to be a number."),
         ({"lr_drop_at": 2.0}, "--lr-drop-at is 2.0; it has to be a part of the run, from 0 to 1."),
         ({"correction": 3}, r"--correction is 3; it has to be 1 \(unbiased\) or 0 \(biased\)."),
         ({"seed": -1}, "--seed is -1"),
+        ({"steps": 10**23}, "--steps is 1(0+); it has to be at most 1000000000."),
+        ({"hidden": 2_000_000}, "--hidden is 2000000; it has to be at most 1048576."),
+        ({"batch_size": 2_000_000}, "--batch-size is 2000000; it has to be at most 1048576."),
+        ({"block_size": 2000}, "--block-size is 2000; it has to be at most 1024."),
+        ({"embedding": 70_000}, "--embedding is 70000; it has to be at most 65535."),
     ],
 )
 def test_settings_that_make_no_sense(changes: dict, message: str):
     with pytest.raises(SettingsError, match=message):
         Settings(**changes)
+
+
+def unchecked(**changes: object) -> Settings:
+    """As outside of the tests, where no annotation is checked before Settings looks for itself."""
+    settings = object.__new__(Settings)
+    for name, value in (asdict(Settings()) | changes).items():
+        object.__setattr__(settings, name, value)
+    settings.__post_init__()
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split_seed": 42.5}, "--split-seed is 42.5; it has to be a whole number."),
+        ({"steps": "5"}, "--steps is '5'; it has to be a whole number."),
+        ({"steps": 2.5}, "--steps is 2.5; it has to be a whole number."),
+        ({"hidden": True}, "--hidden is True; it has to be a whole number."),
+        ({"lr": None}, "--lr is None; it has to be a number."),
+        ({"engine": 5}, "--engine is 5; it has to be the name of an engine."),
+    ],
+)
+def test_settings_of_the_wrong_type(changes: dict, message: str):
+    with pytest.raises(SettingsError, match=message):
+        unchecked(**changes)
+
+
+def test_numbers_of_numpy_are_made_plain():
+    settings = unchecked(hidden=np.int64(8), lr=np.float32(0.5), lr_after=0)
+    assert json.dumps(asdict(settings)) == json.dumps(asdict(Settings(hidden=8, lr=0.5, lr_after=0.0)))

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
-_LARGEST_FLOAT32 = 3.4e38
+# The kind of each, its least and its most. The most of the network and of its batch are the native engine's
+# (native/module.cpp); of the steps, what keeps their losses within the memory; of the rates, what float32 holds; of the
+# seeds, what PyTorch takes.
+NUMBERS: dict[str, tuple[Callable[[Any], float], float, float]] = {
+    "steps": (int, 1, 10**9),
+    "batch_size": (int, 2, 2**20),
+    "hidden": (int, 1, 2**20),
+    "embedding": (int, 1, 65_535),
+    "block_size": (int, 1, 1024),
+    "correction": (int, 0, 1),
+    "lr": (float, 0, 3.4e38),
+    "lr_drop_at": (float, 0, 1),
+    "lr_after": (float, 0, 3.4e38),
+    "seed": (int, 0, 2**63 - 1),
+    "affine_seed": (int, 0, 2**63 - 1),
+    "split_seed": (int, 0, 2**63 - 1),
+}
+_IN_WORDS = {"correction": "1 (unbiased) or 0 (biased)", "lr_drop_at": "a part of the run, from 0 to 1"}
 
 
 class SettingsError(Exception):
@@ -43,19 +63,17 @@ class Settings:
     """What does the work: fused (native), eager (PyTorch), or auto."""
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 2), ("hidden", 1), ("embedding", 1), ("block_size", 1)):
-            if getattr(self, name) < least:
-                raise SettingsError(f"{_flag(name)} is {getattr(self, name)}; it has to be at least {least}.")
-        for name in ("lr", "lr_after"):
-            if not 0 <= getattr(self, name) < _LARGEST_FLOAT32:
-                raise SettingsError(f"{_flag(name)} is {getattr(self, name)}; it has to be a positive number.")
-        if not 0 <= self.lr_drop_at <= 1:
-            raise SettingsError(f"--lr-drop-at is {self.lr_drop_at}; it has to be a part of the run, from 0 to 1.")
-        if self.correction not in (0, 1):
-            raise SettingsError(f"--correction is {self.correction}; it has to be 1 (unbiased) or 0 (biased).")
-        for name in ("seed", "affine_seed", "split_seed"):
-            if not 0 <= getattr(self, name) < 2**63:
-                raise SettingsError(f"{_flag(name)} is {getattr(self, name)}; it has to be from 0 to 2**63 - 1.")
+        for name, (kind, least, most) in NUMBERS.items():
+            value: Any = getattr(self, name)
+            noun = "a whole number" if kind is int else "a number"
+            if not _is_number(value, Integral if kind is int else Real):
+                raise SettingsError(f"{_flag(name)} is {value!r}; it has to be {noun}.")
+            if not least <= value <= most:
+                wanted = _IN_WORDS.get(name) or (f"at least {least}" if value < least else f"at most {most}")
+                raise SettingsError(f"{_flag(name)} is {value}; it has to be {wanted}.")
+            object.__setattr__(self, name, kind(value))  # of numpy's numbers JSON knows nothing
+        if not isinstance(self.engine, str):
+            raise SettingsError(f"--engine is {self.engine!r}; it has to be the name of an engine.")
 
     @property
     def drop_step(self) -> int:
@@ -65,3 +83,7 @@ class Settings:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and value == value  # NaN is not itself
