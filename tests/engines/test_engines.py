@@ -6,6 +6,7 @@ from torch import Generator, Tensor
 
 from backproof.engines import Engine, EngineError, create, fused_is_built
 from backproof.models import mlp
+from backproof.models.memory import NotEnoughMemoryError
 from backproof.text import Corpus, Examples, make_examples, vocabulary_of
 
 ENGINES = ["eager", *(["fused"] if fused_is_built() else [])]
@@ -114,6 +115,46 @@ def test_auto_takes_the_native_engine_where_it_is_built(shape, examples, monkeyp
     assert create("auto", shape, mlp.initial_parameters(shape), examples).name == "eager"
     with pytest.raises(EngineError, match="'fused' was not built with this installation; install again with a C"):
         create("fused", shape, mlp.initial_parameters(shape), examples)
+
+
+@pytest.mark.skipif(not fused_is_built(), reason="the native engine is not built")
+@pytest.mark.parametrize("name", ["fused", "auto"])
+def test_an_instruction_set_that_is_not_there(name: str, shape, examples, monkeypatch):
+    monkeypatch.setenv("BACKPROOF_ISA", "foo")
+    with pytest.raises(
+        EngineError, match=r"^BACKPROOF_ISA is 'foo', but .*; set it to one of these, or unset it .*\.$"
+    ):
+        create(name, shape, mlp.initial_parameters(shape), examples)
+    assert create("eager", shape, mlp.initial_parameters(shape), examples).name == "eager"
+
+
+class Endless:
+    """Stands for tensors, arrays or a native object that there is no memory for."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getattr__(self, name: str):
+        raise self.error
+
+
+@each_engine
+@pytest.mark.parametrize(
+    "error", [MemoryError("std::bad_alloc"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")]
+)
+def test_a_step_that_there_is_no_memory_for(name: str, error: Exception, shape, examples, monkeypatch):
+    engine, indices, rates = start(name, shape, examples)
+    monkeypatch.setattr(engine, "_examples" if name == "eager" else "_trainer", Endless(error))
+    with pytest.raises(NotEnoughMemoryError, match=r"^There is not enough memory for a training step; choose a "):
+        engine.run(indices, rates)
+
+
+@each_engine
+def test_other_faults_of_a_step_stay_what_they_are(name: str, shape, examples, monkeypatch):
+    engine, indices, rates = start(name, shape, examples)
+    monkeypatch.setattr(engine, "_examples" if name == "eager" else "_trainer", Endless(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        engine.run(indices, rates)
 
 
 def test_an_engine_that_does_not_exist(shape, examples):

@@ -6,6 +6,7 @@ from jaxtyping import jaxtyped
 from torch import Generator, Tensor
 
 from backproof.models import mlp
+from backproof.models.memory import NotEnoughMemoryError
 from backproof.proof.network import prove_fused, prove_steps
 from backproof.testing import assert_proved
 
@@ -13,6 +14,11 @@ SHAPES = [
     mlp.Shape(13, 3, 5, 11, 1), mlp.Shape(13, 3, 5, 11, 0), mlp.Shape(2, 1, 1, 1, 1),
     mlp.Shape(300, 5, 2, 17, 0), mlp.Shape(27, 8, 3, 64, 1),
 ]  # fmt: skip
+
+
+def test_a_network_that_there_is_no_memory_for():
+    with pytest.raises(NotEnoughMemoryError, match=r"^There is not enough memory for the network's parameters; "):
+        mlp.initial_parameters(mlp.Shape(block_size=1024, embedding=65_535, hidden=2**20))
 
 
 def minibatch(shape: mlp.Shape, n: int, seed: int = 3) -> tuple[Tensor, Tensor]:

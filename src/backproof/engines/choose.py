@@ -18,8 +18,8 @@ def fused_is_built() -> bool:
 def chosen(name: str) -> str:
     """The engine that `name` means here: `auto` is fused where it is built, since it won at every size, else eager.
 
-    Raises EngineError for a name that no engine has, and for an engine that was not built: none replaces another
-    unasked.
+    Raises EngineError for a name that no engine has, for an engine that was not built, and for an instruction set that
+    it lacks: none replaces another unasked.
     """
     if name not in NAMES:
         raise EngineError(f"There is no engine {name!r}; choose one of: {', '.join(NAMES)}.")
@@ -28,9 +28,15 @@ def chosen(name: str) -> str:
             "The engine 'fused' was not built with this installation; install again with a C++ compiler and without "
             "BACKPROOF_NATIVE=off, or choose --engine eager."
         )
-    if name == "auto":
-        return "fused" if fused_is_built() else "eager"
-    return name
+    if name == "eager" or not fused_is_built():
+        return "eager"
+    from backproof.engines import _fused
+
+    try:
+        _fused.chosen_instruction_set()
+    except ValueError as error:  # BACKPROOF_ISA names none that is here
+        raise EngineError(f"{error}.") from None
+    return "fused"
 
 
 def create(name: str, shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from backproof.engines.protocol import ExampleSource
+from backproof.engines.protocol import ExampleSource, memory_for_training
 from backproof.models.mlp import Parameters, Shape, backward, forward
 
 # Below so many multiply-adds a step a second thread gains nothing, and on a busy machine waiting for it costs most of
@@ -29,6 +29,10 @@ class EagerEngine:
 
     def run(self, indices: Tensor, learning_rates: Tensor) -> Tensor:
         """See `Engine.run`."""
+        with memory_for_training():
+            return self._run(indices, learning_rates)
+
+    def _run(self, indices: Tensor, learning_rates: Tensor) -> Tensor:
         contexts, targets = self._examples.batch(indices.flatten().numpy())  # for all steps at once
         steps, n = indices.shape
         xs = torch.from_numpy(contexts).view(steps, n, contexts.shape[1])
@@ -45,11 +49,13 @@ class EagerEngine:
 
     def parameters(self) -> Parameters:
         """See `Engine.parameters`."""
-        return Parameters(*(tensor.clone() for tensor in self._parameters))
+        with memory_for_training():
+            return Parameters(*(tensor.clone() for tensor in self._parameters))
 
     def load(self, parameters: Parameters) -> None:
         """See `Engine.load`."""
-        self._parameters = Parameters(*(tensor.detach().clone() for tensor in parameters))
+        with memory_for_training():
+            self._parameters = Parameters(*(tensor.detach().clone() for tensor in parameters))
 
 
 @contextmanager

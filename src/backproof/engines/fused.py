@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from backproof.engines import _fused
-from backproof.engines.protocol import ExampleSource
+from backproof.engines.protocol import ExampleSource, memory_for_training
 from backproof.models.mlp import Parameters, Shape
 from backproof.rules.batchnorm import EPSILON
 
@@ -17,13 +17,14 @@ class FusedEngine:
     name = "fused"
 
     def __init__(self, shape: Shape, parameters: Parameters, examples: ExampleSource) -> None:
-        self._trainer = _fused.Trainer(
-            *_arrays(parameters),
-            stream=examples.stream,
-            block_size=shape.block_size,
-            correction=shape.correction,
-            epsilon=EPSILON,
-        )
+        with memory_for_training():
+            self._trainer = _fused.Trainer(
+                *_arrays(parameters),
+                stream=examples.stream,
+                block_size=shape.block_size,
+                correction=shape.correction,
+                epsilon=EPSILON,
+            )
 
     @property
     def instruction_set(self) -> str:
@@ -31,12 +32,14 @@ class FusedEngine:
 
     def run(self, indices: Tensor, learning_rates: Tensor) -> Tensor:
         """See `Engine.run`."""
-        losses = self._trainer.run(indices.contiguous().numpy(), learning_rates.float().numpy())
+        with memory_for_training():
+            losses = self._trainer.run(indices.contiguous().numpy(), learning_rates.float().numpy())
         return torch.from_numpy(losses)
 
     def parameters(self) -> Parameters:
         """See `Engine.parameters`."""
-        return Parameters(*map(torch.from_numpy, self._trainer.parameters()))
+        with memory_for_training():
+            return Parameters(*map(torch.from_numpy, self._trainer.parameters()))
 
     def load(self, parameters: Parameters) -> None:
         """See `Engine.load`."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backproof.models.memory import memory_for
 from backproof.models.mlp import Parameters
 
 
 class EngineError(ValueError):
     """An engine that does not exist or was not built; the message says what can be done."""
+
+
+def memory_for_training() -> AbstractContextManager[None]:
+    """Around all that an engine allocates: `NotEnoughMemoryError` when that fails."""
+    return memory_for("a training step", "--batch-size, --hidden, --embedding or --block-size")
 
 
 @runtime_checkable

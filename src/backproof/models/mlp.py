@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from backproof.models.memory import memory_for
 from backproof.rules import batchnorm, cross_entropy, embedding, linear, tanh
 from backproof.rules.batchnorm import backward as batchnorm_backward
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
@@ -118,16 +119,17 @@ def initial_parameters(shape: Shape, generator: Generator | None = None, affine_
     `generator` (seed 2147483647 when not given) is left where the minibatch indices of the published run begin.
     """
     g = generator if generator is not None else Generator().manual_seed(PARAMETER_SEED)
-    fan_in = shape.block_size * shape.embedding
-    C = torch.randn((shape.symbols, shape.embedding), generator=g)
-    W1 = torch.randn((fan_in, shape.hidden), generator=g) * (5 / 3) / fan_in**0.5
-    b1 = torch.randn(shape.hidden, generator=g) * 0.1
-    W2 = torch.randn((shape.hidden, shape.symbols), generator=g) * 0.1
-    b2 = torch.randn(shape.symbols, generator=g) * 0.1
-    affine = Generator().manual_seed(affine_seed)
-    bngain = torch.randn((1, shape.hidden), generator=affine) * 0.1 + 1.0
-    bnbias = torch.randn((1, shape.hidden), generator=affine) * 0.1
-    return Parameters(C, W1, b1, W2, b2, bngain, bnbias)
+    with memory_for("the network's parameters", "--hidden, --embedding or --block-size"):
+        fan_in = shape.block_size * shape.embedding
+        C = torch.randn((shape.symbols, shape.embedding), generator=g)
+        W1 = torch.randn((fan_in, shape.hidden), generator=g) * (5 / 3) / fan_in**0.5
+        b1 = torch.randn(shape.hidden, generator=g) * 0.1
+        W2 = torch.randn((shape.hidden, shape.symbols), generator=g) * 0.1
+        b2 = torch.randn(shape.symbols, generator=g) * 0.1
+        affine = Generator().manual_seed(affine_seed)
+        bngain = torch.randn((1, shape.hidden), generator=affine) * 0.1 + 1.0
+        bnbias = torch.randn((1, shape.hidden), generator=affine) * 0.1
+        return Parameters(C, W1, b1, W2, b2, bngain, bnbias)
 
 
 class _Chain(NamedTuple):
