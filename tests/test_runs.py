@@ -48,6 +48,10 @@ def alter_json(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def alter_settings(folder: Path, **changes: object) -> None:
+    alter_json(folder, settings=json.loads((folder / "run.json").read_text())["settings"] | changes)
+
+
 def alter_model(folder: Path, **tensors: torch.Tensor | None) -> None:
     """Rewrite the model with other tensors and a checksum to match, so that only the tensors are wrong."""
     from safetensors import safe_open
@@ -80,6 +84,20 @@ NAN = torch.full((13,), torch.nan)
         (lambda d: alter_json(d, format="other-2"), "was not written by this version of Backproof"),
         (lambda d: alter_json(d, settings={"steps": "many"}), "run.json is incomplete or was altered"),
         (lambda d: alter_json(d, settings={"speed": 1}), "run.json is incomplete or was altered"),
+        (lambda d: (d / "run.json").write_text("[" * 200_000), "run.json is damaged: it is not JSON"),
+        (lambda d: alter_json(d, settings={}), "run.json is incomplete or was altered"),
+        (lambda d: alter_settings(d, split_seed=42.5), "run.json is incomplete or was altered"),
+        (lambda d: alter_settings(d, block_size=True), "run.json is incomplete or was altered"),
+        (lambda d: alter_settings(d, block_size=2.0), "run.json is incomplete or was altered"),
+        (lambda d: alter_settings(d, block_size=10**30), "run.json is incomplete or was altered"),
+        (lambda d: alter_settings(d, engine=None), "run.json is incomplete or was altered"),
+        (lambda d: alter_settings(d, block_size=5), "run.json and .*model.safetensors tell of different networks"),
+        (lambda d: alter_settings(d, correction=0), "run.json and .*model.safetensors tell of different networks"),
+        (lambda d: alter_json(d, data={"source": None, "sha256": ""}), "run.json is incomplete or was altered"),
+        (lambda d: alter_json(d, data={"source": 5, "sha256": ""}), "run.json is incomplete or was altered"),
+        (lambda d: alter_json(d, data={"source": "a\0b", "sha256": ""}), "run.json is incomplete or was altered"),
+        (lambda d: alter_json(d, data={"source": "\ud800", "sha256": ""}), "run.json is incomplete or was altered"),
+        (lambda d: alter_json(d, data={"source": "embedded", "sha256": 5}), "run.json is incomplete or was altered"),
         (lambda d: alter_json(d, vocabulary=list(".xyz")), "belongs to another vocabulary than run.json names"),
         (lambda d: (d / "model.safetensors").unlink(), r"model.safetensors is missing; give the folder of a finished"),
         (lambda d: (d / "model.safetensors").write_bytes(b"PK\x03\x04"), "is damaged or not a safetensors file"),

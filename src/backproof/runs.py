@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from backproof import plots
-from backproof.experiment import Result, log10_losses
+from backproof.experiment import Result, log10_losses, network_shape
 from backproof.models import mlp
 from backproof.proof.records import Row
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
@@ -82,21 +83,34 @@ def load_run(folder: Path | str) -> Run:
         ) from None
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for brackets in brackets in brackets
         raise ModelFileError(f"{path} is damaged: it is not JSON; restore the run's own file.") from None
     try:
         if description["format"] != _FORMAT:
             raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
         settings = Settings(**description["settings"])
         symbols = tuple(map(str, description["vocabulary"]))
-        source, checksum = str(description["data"]["source"]), str(description["data"]["sha256"])
+        source, checksum = description["data"]["source"], description["data"]["sha256"]
         model_checksum = description["files"][_MODEL]
+        # A default in place of a setting that is missing would be another run's.
+        whole = description["settings"] == asdict(settings) and _names_a_file(source) and isinstance(checksum, str)
     except (KeyError, TypeError, SettingsError):
-        raise ModelFileError(f"{path} is incomplete or was altered; restore the run's own file.") from None
+        whole = False
+    if not whole:
+        raise ModelFileError(f"{path} is incomplete or was altered; restore the run's own file.")
     model = model_file.from_file(folder / _MODEL, symbols)
     if hashlib.sha256((folder / _MODEL).read_bytes()).hexdigest() != model_checksum:
         raise ModelFileError(f"{folder / _MODEL} was altered after the run; restore the run's own file.")
+    if model.shape != network_shape(settings, Vocabulary(symbols)):
+        raise ModelFileError(f"{path} and {folder / _MODEL} tell of different networks; restore the run's own files.")
     return Run(model, settings, source, checksum)
+
+
+def _names_a_file(source: Any) -> bool:
+    try:
+        return isinstance(source, str) and b"\0" not in os.fsencode(source)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _description(result: Result, model: bytes) -> dict[str, Any]:
