@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from backproof.text import CorpusError, parse_corpus, read_corpus, split_words
+from backproof.text import Corpus, CorpusError, parse_corpus, read_corpus, split_words
 from backproof.text.corpus import Cleaning
 
 
@@ -66,7 +66,30 @@ def test_what_is_no_list_of_words_is_refused_in_a_sentence(data: bytes, message:
     assert "\n" not in str(error.value)
 
 
+def test_comments_without_end_are_no_riddle():
+    """In 40 of them a pattern that tries every way to read them takes longer than anyone waits."""
+    assert parse_corpus(b"<!-- a -->\n" * 40, "x").words == ("<!-- a -->",) * 40
+    with pytest.raises(CorpusError, match="x is a web page"):
+        parse_corpus(b"<!-- a -->\n" * 40 + b"<html>", "x")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("ab", "a.b"), "x: the word 'a.b' contains '.', which marks the start and end of words; remove it."),
+        (("ab", ""), "x: word 2 is empty; leave it out."),
+    ],
+)
+def test_words_that_did_not_come_from_a_file_are_checked_as_well(words: tuple[str, ...], message: str):
+    with pytest.raises(CorpusError, match=re.escape(message)):
+        Corpus(words, "x", "y")
+
+
 def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(CorpusError, match=r"^'a\\x00b' cannot be the name of a file; give a text file"):
+        read_corpus("a\0b")
+    with pytest.raises(CorpusError, match=r"^'\\ud800' cannot be the name of a file"):
+        read_corpus("\ud800")
     with pytest.raises(CorpusError, match=r"There is no file .*absent\.txt; give a text file"):
         read_corpus(tmp_path / "absent.txt")
     with pytest.raises(CorpusError, match="is a folder; give a text file"):

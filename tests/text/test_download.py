@@ -62,3 +62,14 @@ def test_an_altered_copy_is_refused(server: str, cache: Path):
     fetch_names(f"{server}/right.txt").write_text("anna\neve\n")
     with pytest.raises(CorpusError, match="was altered since it was fetched; delete it and run"):
         read_corpus("makemore")
+
+
+@pytest.mark.parametrize("cause", ["a file", "nothing that can be written"])
+def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str):
+    (tmp_path / "file").write_bytes(b"")
+    folder = tmp_path / "file" if cause == "a file" else tmp_path / "file" / "cache"
+    monkeypatch.setenv(download.CACHE_VARIABLE, str(folder))
+    with pytest.raises(
+        CorpusError, match=f"The folder {folder} of downloads cannot be made .*; set BACKPROOF_CACHE to"
+    ):
+        fetch_names()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from backproof.text import download
 from backproof.text.errors import CorpusError
+from backproof.text.vocabulary import END
 
 EMBEDDED = "embedded"
 PUBLISHED = "makemore"
@@ -17,7 +18,8 @@ PUBLISHED = "makemore"
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
-_WEB_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head)\b", re.IGNORECASE | re.DOTALL)
+# (?>...): what has been read as comments stays read; to try every other way of it would take exponential time.
+_WEB_PAGE = re.compile(rb"(?>\s*(<!--.*?-->\s*)*)<(!doctype\s+html|html|head)\b", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,25 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Words in the order of their lines (repeats kept), where they came from, and the SHA-256 of the bytes."""
+    """Words in the order of their lines (repeats kept), where they came from, and the SHA-256 of the bytes.
+
+    Raises CorpusError for a word that is empty or contains '.': it could not be told from the end of a word.
+    """
 
     words: tuple[str, ...]
     source: str
     sha256: str
     cleaning: Cleaning = Cleaning()
+
+    def __post_init__(self) -> None:
+        if "" in self.words:
+            raise CorpusError(f"{self.source}: word {self.words.index('') + 1:,} is empty; leave it out.")
+        if END in "".join(self.words):
+            word = next(word for word in self.words if END in word)
+            raise CorpusError(
+                f"{self.source}: the word {_shortened(word)!r} contains '{END}', which marks the start and end of "
+                "words; remove it."
+            )
 
 
 def read_corpus(source: str | Path = EMBEDDED) -> Corpus:
@@ -104,6 +119,10 @@ def _read_file(path: Path) -> bytes:
         ) from None
     except IsADirectoryError:
         raise CorpusError(f"{path} is a folder; give a text file with one word a line.") from None
+    except ValueError:  # a zero character, or half of a surrogate pair
+        raise CorpusError(
+            f"{str(path)!r} cannot be the name of a file; give a text file with one word a line."
+        ) from None
     except OSError as error:
         raise CorpusError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
 

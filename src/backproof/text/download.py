@@ -30,6 +30,12 @@ def fetch_names(url: str = NAMES_URL) -> Path:
     import requests
 
     folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CorpusError(
+            f"The folder {folder} of downloads cannot be made ({error.strerror}); set {CACHE_VARIABLE} to another one."
+        ) from None
     pooch.get_logger().setLevel("WARNING")  # our own message says what matters
     try:
         path = pooch.retrieve(url, known_hash=f"sha256:{NAMES_SHA256}", fname=_FILE, path=folder)
