@@ -101,6 +101,18 @@ def test_evaluate_notices_that_the_words_changed(capsys, tmp_path: Path, words: 
     assert "of the word 'żuk' is not among the 15 symbols that the model knows" in capsys.readouterr().err
 
 
+def test_evaluate_takes_no_data_for_what_it_is(capsys, run_folder: Path, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    assert run("evaluate", str(run_folder), "--data", "") == 2
+    assert ". is a folder; give a text file" in capsys.readouterr().err
+
+
+def test_sample_prints_a_tab_as_a_tab(capsys, monkeypatch, run_folder: Path):
+    monkeypatch.setattr("backproof.training.sampling.sample", lambda *_: ["a\tb"])
+    assert run("sample", str(run_folder)) == 0
+    assert capsys.readouterr().out == "a\tb\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -111,7 +123,10 @@ def test_evaluate_notices_that_the_words_changed(capsys, tmp_path: Path, words: 
         (["prove", "--data", "{latin}"], "line 1: byte 0xe9 is not valid UTF-8"),
         (["prove", "--data", "{few}"], "has 2 words, too few to split"),
         (["prove", "--batch-size", "1"], "--batch-size is 1; it has to be at least 2."),
-        (["train", "--lr", "nan"], "--lr is nan; it has to be a positive number."),
+        (["train", "--lr", "nan"], "--lr is nan; it has to be a number."),
+        (["train", "--block-size", "2000"], "--block-size is 2000; it has to be at most 1024."),
+        (["train", "--steps", "99999999999999999999999"], "--steps is 99999999999999999999999; it has to be at most"),
+        (["prove", "--hidden", "100000000000"], "--hidden is 100000000000; it has to be at most 1048576."),
         (["train", "--engine", "warp"], "There is no engine 'warp'; choose one of: auto, eager, fused."),
         (["sample", "{folder}"], "is not the folder of a run (it has no run.json)"),
         (["evaluate", "absent"], "absent is not the folder of a run"),

@@ -46,6 +46,21 @@ def test_a_low_temperature_takes_the_likeliest_symbol():
     assert any(sample(model, count=50, temperature=10.0))
 
 
+@pytest.mark.parametrize("temperature", [1e-40, 1e-300, 5e-324, 1e300])
+def test_a_temperature_that_float32_cannot_divide_by(small_result: Result, temperature: float):
+    words = sample(small_result.model, count=5, temperature=temperature)
+    if temperature < 1:
+        assert words == sample(small_result.model, count=5, temperature=1e-7)
+    assert sample(one_answer(2), count=1, start="a", temperature=min(temperature, 1.0)) == ["a" + "b" * (LONGEST - 1)]
+
+
+def test_a_model_that_cannot_be_drawn_from():
+    model = one_answer(0)
+    endless = model.parameters._replace(b2=torch.tensor([torch.inf, 0.0, 0.0]))
+    with pytest.raises(SamplingError, match=r"The model's logits are not finite; train it again with a smaller --lr\."):
+        sample(TrainedModel(model.shape, model.symbols, endless, model.statistics))
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [

@@ -31,7 +31,7 @@ class Evaluate:
         from backproof.runs import load_run
 
         run = load_run(self.folder)
-        corpus = text.read_corpus(self.data or run.data_source)
+        corpus = text.read_corpus(run.data_source if self.data is None else self.data)
         if self.data is None and corpus.sha256 != run.data_sha256:
             return complain(
                 f"{run.data_source} has changed since the model was trained on it; give the words to measure on with "

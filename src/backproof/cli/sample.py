@@ -7,8 +7,6 @@ from pathlib import Path
 
 import tyro
 
-from backproof.cli.console import console
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -33,5 +31,5 @@ class Sample:
         from backproof.training.sampling import sample
 
         for word in sample(load_run(self.folder).model, self.count, self.seed, self.start, self.temperature):
-            console.print(word)
+            print(word, flush=True)  # not by the console, which would turn a tab into spaces
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from backproof.models import mlp
 from backproof.training.model import TrainedModel
@@ -52,12 +52,21 @@ def _word(model: TrainedModel, prefix: list[int], temperature: float, generator:
     while len(word) < LONGEST:
         context = ([0] * block + word)[-block:]
         logits = mlp.predict(model.parameters, model.statistics, torch.tensor([context]))
-        probs = (logits / temperature).softmax(1)
+        probs = _probabilities(logits, temperature)
         symbol = int(torch.multinomial(probs, 1, generator=generator).item())
         if symbol == 0:
             break
         word.append(symbol)
     return "".join(model.symbols[number] for number in word)
+
+
+def _probabilities(logits: Tensor, temperature: float) -> Tensor:
+    scaled = logits / temperature
+    if scaled.isfinite().all():
+        return scaled.softmax(1)
+    if not logits.isfinite().all():
+        raise SamplingError("The model's logits are not finite; train it again with a smaller --lr.")
+    return (logits == logits.max()).float()  # so low a temperature that only the likeliest symbols are left
 
 
 def _shown(symbols: tuple[str, ...]) -> str:
