@@ -1,5 +1,6 @@
 """`backproof sweep` as a user meets it."""
 
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from backproof.cli import main
 from backproof.cli.sweep import Grid
+from backproof.cli.sweep_table import plus_minus
 from backproof.runs import load_run
 from backproof.sweep.plan import make_plan
 from backproof.training.settings import Settings
@@ -60,6 +62,12 @@ def test_a_grid_with_a_run_that_diverges(capsys, tmp_path: Path, words: str):
     for run in record["runs"][:2]:
         assert load_run(folder / run["folder"]).settings.seed == run["settings"]["seed"]
         assert f"{run['losses']['test']:.4f}" in out
+
+
+@pytest.mark.parametrize(("encoding", "sign"), [("utf-8", "±"), ("latin-1", "±"), ("ascii", "+/-")])
+def test_a_spread_is_written_in_the_encoding_of_the_output(monkeypatch, encoding: str, sign: str):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    assert plus_minus() == sign
 
 
 @pytest.mark.parametrize(

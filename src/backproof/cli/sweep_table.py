@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from backproof.sweep.records import Outcome, SplitLosses, Spread, Sweep
@@ -49,7 +50,16 @@ def _cells(outcome: Outcome) -> list[str]:
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "-"
-    return f"{spread.mean:.4f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.4f}")
+    return f"{spread.mean:.4f}" + ("" if spread.deviation is None else f" {plus_minus()} {spread.deviation:.4f}")
+
+
+def plus_minus() -> str:
+    """The sign ±, or +/- where the output's encoding has none."""
+    try:
+        "±".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "+/-"
+    return "±"
 
 
 def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
