@@ -140,11 +140,12 @@ class Endless:
 
 @each_engine
 @pytest.mark.parametrize(
-    "error", [MemoryError("std::bad_alloc"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")]
+    ("kind", "text"),
+    [(MemoryError, "std::bad_alloc"), (RuntimeError, "DefaultCPUAllocator: can't allocate memory: you tried to")],
 )
-def test_a_step_that_there_is_no_memory_for(name: str, error: Exception, shape, examples, monkeypatch):
+def test_a_step_that_there_is_no_memory_for(name: str, kind: type, text: str, shape, examples, monkeypatch):
     engine, indices, rates = start(name, shape, examples)
-    monkeypatch.setattr(engine, "_examples" if name == "eager" else "_trainer", Endless(error))
+    monkeypatch.setattr(engine, "_examples" if name == "eager" else "_trainer", Endless(kind(text)))
     with pytest.raises(NotEnoughMemoryError, match=r"^There is not enough memory for a training step; choose a "):
         engine.run(indices, rates)
 

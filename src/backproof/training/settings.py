@@ -86,4 +86,4 @@ def _flag(name: str) -> str:
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and value == value  # NaN is not itself
+    return isinstance(value, kind) and not isinstance(value, bool) and bool(value == value)  # NaN is not itself
