@@ -71,3 +71,95 @@ def test_default_folders_do_not_meet(tmp_path: Path, monkeypatch):
     first = write_folder(default_folder(), RUN)
     assert first.parent == Path("runs")
     assert default_folder() != first
+
+
+def test_a_link_to_a_run_stays_and_what_it_leads_to_is_replaced(tmp_path: Path):
+    real = write_folder(tmp_path / "real", RUN)
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    check_folder(link, overwrite=True)
+    assert write_folder(link, {"run.json": b"2"}, overwrite=True) == link
+    assert link.is_symlink()
+    assert content(real) == {"run.json": b"2"}
+    assert sorted(tmp_path.iterdir()) == [link, real]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_an_empty_folder_or_to_none_is_followed(tmp_path: Path, there: bool):
+    if there:
+        (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    check_folder(tmp_path / "link", overwrite=False)
+    write_folder(tmp_path / "link", RUN)
+    assert content(tmp_path / "real") == RUN
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_what_cannot_be_replaced_is_refused_before_the_work(tmp_path: Path, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    with pytest.raises(FolderError, match=r"^\. cannot be replaced: you are in it; .* --out run\.$"):
+        check_folder(Path(), overwrite=False)
+    run = write_folder(tmp_path / "run", RUN | {"deep": b""})
+    (run / "deep").unlink()
+    (run / "deep").mkdir()
+    monkeypatch.chdir(run / "deep")
+    with pytest.raises(FolderError, match="cannot be replaced: you are in it"):
+        check_folder(Path(".."), overwrite=True)
+    monkeypatch.setattr("os.path.ismount", lambda path: True)
+    with pytest.raises(FolderError, match="empty cannot be replaced: a disk is mounted there"):
+        check_folder(empty, overwrite=False)
+
+
+def test_a_place_that_cannot_be_replaced_after_all_loses_nothing(tmp_path: Path, monkeypatch):
+    folder = write_folder(tmp_path / "run", RUN)
+    rename = Path.rename
+
+    def busy(self, target):
+        if target == folder and "partial" in self.name:
+            raise OSError(16, "Device or resource busy")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", busy)
+    assert write_folder(folder, {"run.json": b"2"}, overwrite=True) == tmp_path / "run-2"
+    assert content(folder) == RUN
+    assert content(tmp_path / "run-2") == {"run.json": b"2"}
+    assert sorted(tmp_path.iterdir()) == [folder, tmp_path / "run-2"]
+
+
+def test_a_second_ctrl_c_at_the_worst_moment_leaves_the_old_run(tmp_path: Path, monkeypatch):
+    folder = write_folder(tmp_path / "run", RUN)
+    rename = Path.rename
+
+    def interrupted(self, target):
+        if "partial" in self.name:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(folder, {"run.json": b"2"}, overwrite=True)
+    assert content(folder) == RUN
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("length", [241, 255, 300])
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path, length: int):
+    with pytest.raises(FolderError, match=r"cannot be written \(File name too long\); choose another"):
+        check_folder(tmp_path / "deep" / ("n" * length), overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_looked_into_is_refused_in_a_sentence(tmp_path: Path, monkeypatch):
+    def locked(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", locked)
+    with pytest.raises(FolderError, match=r"cannot be written \(Permission denied\); choose another"):
+        check_folder(tmp_path / "run", overwrite=False)
+
+
+def test_looking_leaves_nothing_behind(tmp_path: Path):
+    check_folder(tmp_path / "deep" / "er" / "run", overwrite=False)
+    assert list(tmp_path.iterdir()) == []
