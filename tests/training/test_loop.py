@@ -89,6 +89,18 @@ def test_a_second_ctrl_c_is_not_deferred():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_before_the_loop_began_is_not_forgotten_in_it(small_corpus: Corpus):
+    given = start(small_corpus)
+    with deferred_interrupt() as interrupted:
+        signal.raise_signal(signal.SIGINT)
+        outcome = loop.run(*given)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert (outcome.status, len(outcome.losses)) == (Status.INTERRUPTED, 0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_outside_the_main_thread_nothing_is_deferred(small_corpus: Corpus):
     statuses = []
     arguments = start(small_corpus)

@@ -12,20 +12,31 @@ from contextlib import contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Within the block Ctrl-C is only noted; the function given answers whether it came. A second one interrupts.
 
+    A block within a block answers for both: Ctrl-C before the inner one began is not forgotten in it.
     Outside the main thread signals cannot be handled, and the answer is always no.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    noted = threading.Event()
-
-    def note(number: int, frame: object) -> None:
-        if noted.is_set():
-            raise KeyboardInterrupt
-        noted.set()
-
-    before = signal.signal(signal.SIGINT, note)
+    before = signal.getsignal(signal.SIGINT)
+    if isinstance(before, _Note):
+        yield before.came.is_set
+        return
+    note = _Note()
+    signal.signal(signal.SIGINT, note)
     try:
-        yield noted.is_set
+        yield note.came.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class _Note:
+    """A handler that remembers the first Ctrl-C and raises the second."""
+
+    def __init__(self) -> None:
+        self.came = threading.Event()
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self.came.is_set():
+            raise KeyboardInterrupt
+        self.came.set()
