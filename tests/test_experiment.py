@@ -8,6 +8,7 @@ from backproof.engines import fused_is_built
 from backproof.experiment import Result, train
 from backproof.models import mlp
 from backproof.text import Corpus
+from backproof.training import evaluation, sampling
 from backproof.training.loop import Status
 from backproof.training.settings import Settings
 
@@ -45,6 +46,26 @@ def test_a_diverged_run_has_neither_proof_nor_samples(small_corpus: Corpus, smal
     assert result.status is Status.DIVERGED
     assert (result.proof, result.samples) == ((), ())
     assert all(torch.isfinite(tensor).all() for tensor in result.model.parameters)
+
+
+def test_a_calibrated_model_whose_losses_are_not_finite_has_diverged(
+    small_corpus: Corpus, small_settings: Settings, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "mean_loss", lambda *_: float("nan"))
+    result = train(small_corpus, small_settings)
+    assert (result.status, len(result.step_losses)) == (Status.DIVERGED, 60)
+    assert (result.proof, result.samples) == ((), ())
+    assert result.divergence == "the loss of the calibrated model is not finite"
+
+
+def test_words_that_cannot_be_drawn_do_not_cost_the_run(small_corpus: Corpus, small_settings: Settings, monkeypatch):
+    def overflow(parameters, statistics, x):
+        return torch.full((len(x), parameters.b2.numel()), torch.nan)
+
+    monkeypatch.setattr(sampling.mlp, "predict", overflow)
+    monkeypatch.setattr(evaluation, "mean_loss", lambda *_: 2.0)
+    result = train(small_corpus, small_settings)
+    assert (result.status, result.samples) == (Status.FINISHED, ())
 
 
 def test_the_published_log_begins_so(published: Corpus):

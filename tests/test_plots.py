@@ -17,6 +17,13 @@ def test_losses_of_any_length_are_drawn(steps: int):
     assert min(size_of(plots.loss_png(losses, steps // 2))) > 400
 
 
+@pytest.mark.parametrize("zeros", [slice(0, 1), slice(20, 90), slice(None)])
+def test_losses_of_0_are_gaps(zeros: slice):
+    losses = np.linspace(0.5, 0.4, 100, dtype=np.float32)
+    losses[zeros] = -np.inf
+    assert min(size_of(plots.loss_png(losses, 50))) > 400
+
+
 @pytest.mark.parametrize("symbols", [2, 27, 300])
 def test_dlogits_of_any_vocabulary_are_drawn(symbols: int):
     labels = [".", "$", "李", "^_", *(chr(0x430 + i) for i in range(symbols))][:symbols]

@@ -142,3 +142,21 @@ def test_a_run_of_no_steps_can_be_saved(small_result: Result, tmp_path: Path):
     folder = save_run(nothing, tmp_path / "run")
     assert not (folder / "loss.png").exists()
     load_run(folder)
+
+
+def test_a_run_whose_gradients_are_too_large_to_be_subtracted_can_be_saved(small_result: Result, tmp_path: Path):
+    from dataclasses import replace
+
+    rows = (replace(small_result.proof[0], max_difference=float("nan")), *small_result.proof[1:])
+    folder = save_run(replace(small_result, proof=rows), tmp_path / "run")
+    proof = json.loads((folder / "run.json").read_text())["figures"]["proof"]
+    assert proof[0]["max_difference"] is None
+    assert proof[1]["max_difference"] is not None
+
+
+def test_a_run_whose_losses_came_to_0_can_be_saved(small_result: Result, tmp_path: Path):
+    from dataclasses import replace
+
+    folder = save_run(replace(small_result, step_losses=np.zeros(30, np.float32)), tmp_path / "run")
+    assert np.isneginf(np.load(folder / "losses.npy")).all()
+    load_run(folder)

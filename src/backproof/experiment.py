@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from math import isfinite
 
 import numpy as np
 import torch
@@ -44,8 +45,8 @@ class Result:
     """A training run that has ended: what went in, what came out.
 
     `engine` is the one that did the work. `step_losses` (float32, nats) has one entry for each step taken; `proof`
-    compares the seven parameter gradients with automatic differentiation on `last_batch` (empty when the run diverged);
-    `seconds` is the training loop's time.
+    compares the seven parameter gradients with automatic differentiation on `last_batch` (empty when the run diverged,
+    like `samples`); `seconds` is the training loop's time.
     """
 
     corpus: Corpus
@@ -61,13 +62,25 @@ class Result:
     proof: tuple[Row, ...]
     samples: tuple[str, ...]
 
+    @property
+    def divergence(self) -> str:
+        """What is no longer finite, where the run diverged; a sentence without its capital and its full stop."""
+        if self.status is not Status.DIVERGED:
+            return ""
+        step = len(self.step_losses)
+        if step == self.settings.steps:
+            return "the loss of the calibrated model is not finite"
+        rate = self.settings.lr if step < self.settings.drop_step else self.settings.lr_after
+        return f"the loss is no longer finite at step {step:,} with the learning rate {rate:g}"
+
 
 def train(
     corpus: Corpus, settings: Settings | None = None, on_progress: Callable[[Progress], None] | None = None
 ) -> Result:
     """Train on `corpus`, calibrate batch normalisation, measure, prove the gradients again, and draw 20 words.
 
-    Ctrl-C and a loss that is no longer finite end the training early; `Result.status` says so. Raises
+    Ctrl-C and a loss that is no longer finite end the training early; `Result.status` says so. A run whose calibrated
+    model has losses that are not finite has diverged as well. Raises
     CorpusError for too few words and EngineError for an engine that is not there.
     """
     settings = settings or Settings()
@@ -82,12 +95,15 @@ def train(
     statistics = evaluation.calibrate(parameters, splits.train)
     model = TrainedModel(shape, vocabulary.symbols, parameters, statistics)
     batch = draw_batch(splits, settings.batch_size, generator)
-    sound = outcome.status is not Status.DIVERGED
+    losses = evaluate(model, splits)
+    finite = all(map(isfinite, astuple(losses)))
+    status = outcome.status if finite or outcome.status is not Status.FINISHED else Status.DIVERGED
+    sound = finite and status is not Status.DIVERGED
     proof = prove_parameters(parameters, batch.contexts, batch.targets, shape.correction).rows if sound else ()
-    samples = sampling.sample(model) if sound else []
+    samples = _draw(model) if sound else ()
     return Result(
-        corpus, settings, splits, model, engine.name, outcome.status, outcome.losses, outcome.seconds,
-        evaluate(model, splits), batch, proof, tuple(samples),
+        corpus, settings, splits, model, engine.name, status, outcome.losses, outcome.seconds,
+        losses, batch, proof, samples,
     )  # fmt: skip
 
 
@@ -107,6 +123,14 @@ def draw_batch(splits: Splits, size: int, generator: Generator) -> Minibatch:
     indices = torch.randint(0, len(splits.train), (size,), generator=generator)
     contexts, targets = splits.train.batch(indices.numpy())
     return Minibatch(torch.from_numpy(contexts), torch.from_numpy(targets))
+
+
+def _draw(model: TrainedModel) -> tuple[str, ...]:
+    """20 words, or none of a model whose numbers are too large for it: they are not worth the run."""
+    try:
+        return tuple(sampling.sample(model))
+    except (RuntimeError, sampling.SamplingError):  # PyTorch's word for probabilities that are NaN, and ours
+        return ()
 
 
 def evaluate(model: TrainedModel, splits: Splits) -> Losses:

@@ -21,6 +21,7 @@ _MOST_POINTS = 4000
 def loss_png(log10_losses: NDArray, drop_step: int) -> bytes:
     """Every step's log10 loss, its mean over blocks of a hundredth of the run, and where the learning rate drops."""
     figure, axes = _figure(9, 5)
+    log10_losses = np.where(np.isfinite(log10_losses), log10_losses, np.nan)  # a loss of 0 is a gap
     steps = len(log10_losses)
     stride = max(1, steps // _MOST_POINTS)
     axes.plot(np.arange(0, steps, stride), log10_losses[::stride], color=_PALE, lw=0.6, label=_every(stride))
@@ -31,9 +32,10 @@ def loss_png(log10_losses: NDArray, drop_step: int) -> bytes:
     axes.plot(middles, means, color=_STRONG, lw=1.8, label=f"mean of {block:,} steps")
     if 0 < drop_step < steps:
         axes.axvline(drop_step, color=_MARK, lw=1, ls="--", label="learning rate drops")
-    low, high = np.nanpercentile(log10_losses, [0.1, 99.9])
-    margin = 0.1 * (high - low) + 1e-3
-    axes.set_ylim(low - margin, max(high, log10_losses[0]) + margin)
+    if (drawn := log10_losses[np.isfinite(log10_losses)]).size:
+        low, high = np.percentile(drawn, [0.1, 99.9])
+        margin = 0.1 * (high - low) + 1e-3
+        axes.set_ylim(low - margin, max(high, drawn[0]) + margin)
     axes.set_xlim(0, steps)
     axes.set_xlabel("step")
     axes.set_ylabel("log10 of the loss")

@@ -147,7 +147,7 @@ def _proved(row: Row) -> dict[str, Any]:
         "verdict": row.verdict.value,
         "exact": row.exact,
         "approximate": row.approximate,
-        "max_difference": row.max_difference,
+        "max_difference": _number(row.max_difference),
     }
 
 

@@ -6,7 +6,6 @@ of the pipe because the parent is gone, means: end the run at hand as Ctrl-C wou
 
 from __future__ import annotations
 
-import math
 import signal
 import traceback
 from contextlib import suppress
@@ -123,14 +122,7 @@ def _end_this_run() -> None:
 def _outcome(result: Result) -> Outcome:
     end, steps = End(result.status.value), len(result.step_losses)
     losses = SplitLosses(result.losses.train, result.losses.validation, result.losses.test)
-    reason = ""
-    if end is End.FINISHED and not all(map(math.isfinite, losses)):
-        end, reason = End.DIVERGED, "the loss of the calibrated model is not finite"
-    elif end is End.DIVERGED:
-        rate = result.settings.lr if steps < result.settings.drop_step else result.settings.lr_after
-        reason = f"the loss is no longer finite at step {steps:,} with the learning rate {rate:g}"
-    elif end is End.INTERRUPTED:
-        reason = f"interrupted after step {steps:,}"
+    reason = f"interrupted after step {steps:,}" if end is End.INTERRUPTED else result.divergence
     return Outcome(end, steps, result.seconds, losses if end is End.FINISHED else None, True, reason)
 
 
