@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ import torch
 from backproof.experiment import train
 from backproof.runs import load_run
 from backproof.sweep.plan import Plan, SweepError, make_plan
-from backproof.sweep.pool import Advanced, Ended, Event, Started, Stopping, team_size
+from backproof.sweep.pool import Advanced, Ended, Event, Started, Stopping, _death, _Worker, team_size
 from backproof.sweep.records import End, Sweep
 from backproof.sweep.run import run_sweep
 from backproof.text import Corpus, CorpusError, parse_corpus, read_corpus
@@ -96,6 +97,47 @@ def test_a_worker_that_is_killed_costs_its_own_run_and_is_replaced(words: Corpus
     assert sweep.failures[0][1].reason == "its process was ended by SIGKILL (perhaps the memory was full)"
 
 
+def test_a_display_that_fails_costs_no_run_and_its_error_comes_last(words: Corpus, tmp_path: Path):
+    seen: list[Event] = []
+
+    def closed(event: Event) -> None:
+        seen.append(event)
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        run_sweep(plan(runs=2), words, tmp_path / "sweep", 1, closed)
+    assert len(seen) == 1
+    assert status_on_disk(tmp_path / "sweep") == "finished"
+    for name in ("run-1", "run-2"):
+        load_run(tmp_path / "sweep" / name)
+
+
+def test_whatever_ends_a_sweep_its_record_does_not_say_that_it_goes_on(
+    words: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(members, folder, job, workers, interrupted, note):
+        note(Started(members[0]))
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("backproof.sweep.run.train_all", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        run_sweep(plan(), words, tmp_path / "sweep", 1)
+    assert status_on_disk(tmp_path / "sweep") == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (3, "its process ended with exit code 3"),
+        (-9, "its process was ended by SIGKILL (perhaps the memory was full)"),
+        (-40, "its process was ended by signal 40"),  # a real-time signal has no name
+    ],
+)
+def test_how_a_worker_died(code: int, reason: str):
+    process = SimpleNamespace(join=lambda: None, exitcode=code)
+    assert _death(_Worker(process, None)).reason == reason  # type: ignore[arg-type]
+
+
 def test_ctrl_c_saves_the_runs_at_hand(words: Corpus, tmp_path: Path):
     pressed: list[Event] = []
 
@@ -139,6 +181,12 @@ def test_ctrl_c_before_the_first_run_leaves_nothing(words: Corpus, tmp_path: Pat
     assert not sweep.folder.exists()
 
 
+def test_a_sweep_that_never_began_leaves_no_folder_above_it(words: Corpus, tmp_path: Path):
+    with pytest.raises(SweepError, match="There is no engine"):
+        run_sweep(plan(engine="warp"), words, tmp_path / "deep" / "er" / "sweep", 1)
+    assert not (tmp_path / "deep").exists()
+
+
 def test_an_engine_that_is_not_there_is_named_before_anything_begins(words: Corpus, tmp_path: Path):
     with pytest.raises(SweepError, match="There is no engine 'warp'; choose one of"):
         run_sweep(plan(engine="warp"), words, tmp_path / "sweep", 1, lambda event: pytest.fail(str(event)))
@@ -159,6 +207,8 @@ def test_what_cannot_be_done_is_said_before_a_process_is_started(words: Corpus, 
         run_sweep(plan(), words, tmp_path / "full" / "photo.jpg", 1)
     with pytest.raises(FolderError, match=r"cannot be written \(Not a directory\); choose another"):
         run_sweep(plan(), words, tmp_path / "full" / "photo.jpg" / "sweep", 1)
+    with pytest.raises(FolderError, match=r"cannot be written \(File name too long\); choose another"):
+        run_sweep(plan(), words, tmp_path / "deep" / ("n" * 300), 1)
     with pytest.raises(SweepError, match="--workers is 0; it has to be at least 1"):
         run_sweep(plan(), words, tmp_path / "sweep", 0)
     with pytest.raises(CorpusError, match="too few to split"):

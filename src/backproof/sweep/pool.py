@@ -167,7 +167,7 @@ def _death(worker: _Worker) -> Outcome:
     code = worker.process.exitcode or 0
     if code >= 0:
         return Outcome(End.FAILED, reason=f"its process ended with exit code {code}")
-    name = signal.Signals(-code).name
+    name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")  # some have no name
     hint = " (perhaps the memory was full)" if name == "SIGKILL" else ""
     return Outcome(End.FAILED, reason=f"its process was ended by {name}{hint}")
 

@@ -12,7 +12,7 @@ from backproof.sweep.pool import Ended, Event, Started, team_size, train_all
 from backproof.sweep.records import End, Sweep, write_record
 from backproof.sweep.worker import Job
 from backproof.text import Corpus, split_words, vocabulary_of
-from backproof.training.folder import FolderError
+from backproof.training.folder import FolderError, make_folder, remove_empty
 from backproof.training.interrupt import deferred_interrupt
 
 
@@ -28,6 +28,7 @@ def run_sweep(
     A run that fails is recorded and stops no other. Ctrl-C saves the runs at hand and begins no more; the sweep's
     status then is "interrupted". A second Ctrl-C raises KeyboardInterrupt and keeps the runs that were over.
     Raises SweepError, CorpusError or FolderError, before any run begins, for what cannot be done.
+    An `on_event` that raises is not called again, and costs no run: its error is raised when the sweep is over.
     `corpus.source` has to be what `read_corpus` reads: every worker reads it again.
     """
     size = team_size(workers, len(plan.members))
@@ -36,6 +37,7 @@ def run_sweep(
     created = _claim(folder)
     sweep = Sweep(plan, folder, corpus.source, corpus.sha256, size)
     began = perf_counter()
+    broken: list[Exception] = []
 
     def note(event: Event) -> None:
         if isinstance(event, Ended):
@@ -44,7 +46,11 @@ def run_sweep(
             sweep.seconds = perf_counter() - began
             with suppress(FolderError):  # a full disk: the last write reports it, and the runs each their own
                 write_record(sweep)
-        on_event(event)
+        if not broken:
+            try:
+                on_event(event)
+            except Exception as error:  # as when nobody reads the output any more
+                broken.append(error)
 
     job = Job(corpus.source, corpus.sha256, plan.members[0].settings.engine)
     try:
@@ -53,7 +59,7 @@ def run_sweep(
                 train_all(plan.members, folder, job, sweep.workers, interrupted, note)
                 cut_short = any(sweep.outcome(m).end in (End.INTERRUPTED, End.NOT_STARTED) for m in plan.members)
                 sweep.status = "interrupted" if interrupted() and cut_short else "finished"
-            except KeyboardInterrupt:
+            except BaseException:  # a second Ctrl-C; whatever it is, a record must not say for ever that it goes on
                 sweep.status = "interrupted"
                 raise
             finally:
@@ -61,26 +67,31 @@ def run_sweep(
                 if any(folder.iterdir()):
                     write_record(sweep)
     finally:
-        if created:
-            with suppress(OSError):  # only an empty folder goes: nothing had begun
-                folder.rmdir()
+        remove_empty(created)  # nothing had begun
+    if broken:
+        raise broken[0]
     return sweep
 
 
 def check_free(folder: Path) -> None:
     """Raise FolderError when something is there already."""
-    if folder.exists() and not folder.is_dir():
-        raise FolderError(f"{folder} is a file; choose another folder with --out.")
-    if folder.exists() and any(folder.iterdir()):
-        raise FolderError(f"{folder} exists already; choose another folder with --out.")
-
-
-def _claim(folder: Path) -> bool:
-    """Make the folder; tell whether it is new."""
-    check_free(folder)
-    created = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and not folder.is_dir():
+            raise FolderError(f"{folder} is a file; choose another folder with --out.")
+        if folder.exists() and any(folder.iterdir()):
+            raise FolderError(f"{folder} exists already; choose another folder with --out.")
     except OSError as error:
-        raise FolderError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out.") from None
-    return created
+        raise _cannot_be_written(folder, error) from None
+
+
+def _claim(folder: Path) -> list[Path]:
+    """Make the folder; return it and those above it as far as they are new."""
+    check_free(folder)
+    try:
+        return make_folder(folder)
+    except OSError as error:
+        raise _cannot_be_written(folder, error) from None
+
+
+def _cannot_be_written(folder: Path, error: OSError) -> FolderError:
+    return FolderError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out.")
