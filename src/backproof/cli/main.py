@@ -6,48 +6,25 @@ import os
 import sys
 from collections.abc import Sequence
 from errno import ENOSPC
-from importlib.metadata import version
-from typing import Annotated
-
-import tyro
-
-from backproof.cli.console import complain, console
-from backproof.cli.evaluate import Evaluate
-from backproof.cli.fetch import Fetch
-from backproof.cli.prove import Prove
-from backproof.cli.sample import Sample
-from backproof.cli.sweep import SweepCommand
-from backproof.cli.train import Train
-
-_Command = (
-    Annotated[Prove, tyro.conf.subcommand("prove")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[SweepCommand, tyro.conf.subcommand("sweep")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Sample, tyro.conf.subcommand("sample")]
-    | Annotated[Fetch, tyro.conf.subcommand("fetch")]
-)
-
-_DESCRIPTION = """Backward passes written by hand, proved gradient by gradient, and fast.
-
-Example: backproof prove && backproof train --steps 20000"""
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 not proved, 2 cannot be done so, 130 interrupted."""
+    try:  # these take a quarter of a second, in which Ctrl-C is a sentence as well
+        from importlib.metadata import version
+
+        from backproof.cli.commands import parse
+        from backproof.cli.console import complain, console
+    except KeyboardInterrupt:
+        print("backproof: Interrupted; nothing was saved.", file=sys.stderr)
+        return INTERRUPTED
     if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
         console.print(f"backproof {version('backproof')}")
         return 0
     try:
-        command = tyro.cli(
-            _Command,  # type: ignore[arg-type]
-            prog="backproof",
-            description=_DESCRIPTION,
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
+        command = parse(arguments)
         return command.run()
     except BrokenPipeError:  # the reader of our output has gone, as in `backproof sample RUN | head -1`
         _say_no_more()
