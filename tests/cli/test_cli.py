@@ -1,5 +1,7 @@
 """The command line as a user meets it: exit codes, what is printed, and where."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -127,6 +129,8 @@ def test_sample_prints_a_tab_as_a_tab(capsys, monkeypatch, run_folder: Path):
         (["train", "--block-size", "2000"], "--block-size is 2000; it has to be at most 1024."),
         (["train", "--steps", "99999999999999999999999"], "--steps is 99999999999999999999999; it has to be at most"),
         (["prove", "--hidden", "100000000000"], "--hidden is 100000000000; it has to be at most 1048576."),
+        (["train", "--data", "absent.txt", "--out", "runs/a/b"], "There is no file absent.txt"),
+        (["train", "--out", "x" * 300], "cannot be written (File name too long); choose another folder with --out."),
         (["train", "--engine", "warp"], "There is no engine 'warp'; choose one of: auto, eager, fused."),
         (["sample", "{folder}"], "is not the folder of a run (it has no run.json)"),
         (["evaluate", "absent"], "absent is not the folder of a run"),
@@ -143,7 +147,7 @@ def test_errors_are_one_sentence_and_exit_with_2(capsys, monkeypatch, tmp_path: 
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert "Traceback" not in captured.err
-    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("arguments", [["prove", "--hidden", "many"], ["fetch", "moon"], ["train", "--stepz", "3"], []])
@@ -208,6 +212,63 @@ def test_ctrl_c_saves_what_is_there(tmp_path: Path, words: str):
     assert "what was there is saved" in err
     assert f"The run is in {folder}" in out
     assert run("evaluate", str(folder)) == 0
+
+
+def broken(after: str, error: BaseException, monkeypatch) -> None:
+    """From the line on that begins so, no other is printed."""
+    written, failed = sys.stdout.write, []
+
+    def write(text: str) -> int:
+        if failed or text.lstrip().startswith(after):
+            failed.append(text)
+            raise error
+        return written(text)
+
+    monkeypatch.setattr(sys.stdout, "write", write)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)  # the output of this process is not ours to close
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1)
+
+
+@pytest.mark.parametrize("after", ["0/", "40 steps in", "The run is in"])
+def test_a_run_whose_output_nobody_reads_is_saved(capsys, monkeypatch, tmp_path: Path, words: str, after: str):
+    folder = tmp_path / "run"
+    broken(after, BrokenPipeError(32, "Broken pipe"), monkeypatch)
+    assert run("train", "--data", words, "--out", str(folder), *SMALL) == 1
+    assert capsys.readouterr().err == f"backproof: The output could not be written; the run is saved in {folder}.\n"
+    assert json.loads((folder / "run.json").read_text())["figures"]["steps"] == 40
+
+
+def test_ctrl_c_while_the_result_is_printed_says_where_the_run_is(capsys, monkeypatch, tmp_path: Path, words: str):
+    broken("40 steps in", KeyboardInterrupt(), monkeypatch)
+    assert run("train", "--data", words, "--out", str(tmp_path / "run"), *SMALL) == 130
+    assert capsys.readouterr().err == f"backproof: Interrupted; the run is saved in {tmp_path / 'run'}.\n"
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(capsys, monkeypatch, tmp_path: Path, words: str):
+    from backproof import experiment
+
+    prepare = experiment.prepare
+
+    def press(*given):
+        signal.raise_signal(signal.SIGINT)
+        return prepare(*given)
+
+    monkeypatch.setattr(experiment, "prepare", press)
+    assert run("train", "--data", words, "--out", str(tmp_path / "run"), *SMALL) == 130
+    assert capsys.readouterr().err == "backproof: Interrupted; nothing was saved.\n"
+    assert list(tmp_path.iterdir()) == [Path(words)]
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_no_traceback(capsys, monkeypatch):
+    class Interrupting:
+        def find_spec(self, name, path=None, target=None):
+            if name == "backproof.cli.commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "backproof.cli.commands", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert run("prove") == 130
+    assert capsys.readouterr().err == "backproof: Interrupted; nothing was saved.\n"
 
 
 def test_a_terminal_shows_a_live_bar(tmp_path: Path, words: str):

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EPIPE
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
     from backproof.training.settings import Settings
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the program on the spot, whatever is still to be saved."""
+        raise BrokenPipeError(EPIPE, os.strerror(EPIPE))
+
+
 def _console(stderr: bool = False) -> Console:
-    plain = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    plain = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     plain.soft_wrap = not plain.is_terminal  # lines are broken for a person, and left whole for a program
     return plain
 
@@ -65,9 +72,13 @@ def this_command() -> str:
 
 @contextmanager
 def training_display(settings: Settings) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal; elsewhere the published lines, every 10,000 steps and at least ten a run."""
+    """A bar on a terminal; elsewhere the published lines, every 10,000 steps and at least ten a run.
+
+    When the output cannot be written any more, as in `backproof train | head -3`, the training goes on unseen: what
+    is printed after it fails as well, and then there is a run to speak of.
+    """
     if not console.is_terminal:
-        yield _plain_lines(settings)
+        yield _as_long_as_it_can(_plain_lines(settings))
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -89,7 +100,22 @@ def training_display(settings: Settings) -> Iterator[Callable[[Progress], None]]
             )
             bar.update(task, completed=progress.steps_done, text=text)
 
-        yield show
+        yield _as_long_as_it_can(show)
+
+
+def _as_long_as_it_can(show: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    failed = False
+
+    def try_to_show(progress: Progress) -> None:
+        nonlocal failed
+        if failed:
+            return
+        try:
+            show(progress)
+        except OSError:
+            failed = True
+
+    return try_to_show
 
 
 def _plain_lines(settings: Settings) -> Callable[[Progress], None]:

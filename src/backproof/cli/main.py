@@ -29,12 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `backproof sample RUN | head -1`
         _say_no_more()
         return FAILED
-    except OSError as error:
-        if error.errno != ENOSPC:
-            raise
-        _say_no_more()
-        return complain("There is no room left where the output goes; make room, or write it elsewhere.", UNUSABLE)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == ENOSPC:
+            _say_no_more()
+            return complain("There is no room left where the output goes; make room, or write it elsewhere.", UNUSABLE)
         if type(error).__module__.partition(".")[0] != "backproof":
             raise  # a fault of ours, and not something that the user can mend
         return complain(str(error), UNUSABLE)

@@ -61,11 +61,19 @@ class Train:
         with deferred_interrupt():  # a second Ctrl-C gives up; the first never loses what was trained
             with training_display(self.settings) as display:
                 result = experiment.train(corpus, self.settings, display)
+            if result.status is Status.INTERRUPTED and not len(result.step_losses):
+                raise KeyboardInterrupt  # there is nothing yet that would be worth a folder
             folder = save_run(result, folder, self.overwrite)
-        _print_result(result)
-        heading(f"The run is in {folder}")
-        console.print(f"Its pictures: {folder / 'loss.png'} and {folder / 'dlogits.png'}.")
-        console.print(f"Go on with: {this_command()} sample {folder} --start ma")
+        try:
+            _print_result(result)
+            heading(f"The run is in {folder}")
+            console.print(f"Its pictures: {folder / 'loss.png'} and {folder / 'dlogits.png'}.")
+            console.print(f"Go on with: {this_command()} sample {folder} --start ma")
+        except OSError:
+            complain(f"The output could not be written; the run is saved in {folder}.", _FAILED)
+            raise  # what has become of our output is not for one command to judge
+        except KeyboardInterrupt:
+            return complain(f"Interrupted; the run is saved in {folder}.", _INTERRUPTED)
         if result.status is Status.INTERRUPTED:
             return complain(
                 f"Interrupted after step {len(result.step_losses):,}; what was there is saved.", _INTERRUPTED
@@ -97,9 +105,5 @@ def _print_result(result: Result) -> None:
 
 
 def _divergence(result: Result) -> str:
-    step = len(result.step_losses)
-    rate = result.settings.lr if step < result.settings.drop_step else result.settings.lr_after
-    return (
-        f"The loss is no longer finite at step {step:,} with the learning rate {rate:g}; the last finite state is "
-        "saved. Try again with a smaller --lr."
-    )
+    sentence = result.divergence
+    return f"{sentence[0].upper()}{sentence[1:]}; the last finite state is saved. Try again with a smaller --lr."
