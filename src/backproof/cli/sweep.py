@@ -10,7 +10,7 @@ import tyro
 
 from backproof.cli.console import complain, console, heading, print_corpus, this_command
 from backproof.cli.sweep_display import sweep_display
-from backproof.cli.sweep_table import summary_table, table_of_runs
+from backproof.cli.sweep_table import plus_minus, summary_table, table_of_runs
 from backproof.sweep.plan import Plan, make_plan
 from backproof.sweep.records import FILE
 from backproof.training.settings import Settings
@@ -115,7 +115,7 @@ def _print_sweep(sweep: Sweep) -> None:
         console.print(line)
     best = sweep.best()
     if best:
-        heading("Mean ± standard deviation over the finished runs of a configuration")
+        heading(f"Mean {plus_minus()} standard deviation over the finished runs of a configuration")
         for line in summary_table(sweep):
             console.print(line)
     heading(f"The sweep is in {sweep.folder}")
