@@ -647,3 +647,27 @@ def test_a_term_inside_the_only_line_does_not_contradict_itself(lost: int, said:
     assert found(report) == [("x", "F6", None)]
     message = report["x"].message
     assert said in message and "your gradient equals the other terms alone" in message
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.01])
+def test_a_value_that_rounding_the_inputs_moves_as_far_is_right(scale: float) -> None:
+    """Of a constant row, layer normalisation makes rounding over the root of epsilon; elsewhere 1 % is a fault."""
+
+    class Normalise(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            mean = x.sum(1, keepdim=True) / x.shape[1]
+            rstd = (((x - mean) ** 2).sum(1, keepdim=True) / x.shape[1] + 1e-5) ** -0.5
+            xhat = scale * (x - mean) * rstd
+            ctx.save_for_backward(xhat / scale, rstd)
+            return xhat
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:
+            xhat, rstd = ctx.saved_tensors
+            return rstd * (dy - dy.mean(1, keepdim=True) - xhat * (dy * xhat).mean(1, keepdim=True))
+
+    x = torch.randn(6, 7, generator=torch.Generator().manual_seed(1))
+    x[2:] = 1.7
+    report = prove_function(Normalise, lambda x: torch.nn.functional.layer_norm(x, x.shape[1:]), (x,), dtypes=())
+    assert report.ok == (scale == 1), report
