@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from errno import ENOSPC
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+_INTERRUPTED_EARLY = "Interrupted; nothing was saved."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from backproof.cli.commands import parse
         from backproof.cli.console import complain, console
     except KeyboardInterrupt:
-        print("backproof: Interrupted; nothing was saved.", file=sys.stderr)
+        print(f"backproof: {_INTERRUPTED_EARLY}", file=sys.stderr)
         return INTERRUPTED
     if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
         console.print(f"backproof {version('backproof')}")
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise  # a fault of ours, and not something that the user can mend
         return complain(str(error), UNUSABLE)
     except KeyboardInterrupt:
-        return complain("Interrupted; nothing was saved.", INTERRUPTED)
+        return complain(_INTERRUPTED_EARLY, INTERRUPTED)
 
 
 def _say_no_more() -> None:

@@ -271,12 +271,8 @@ def value_rows(
             rows.append(replace(_misfit(name, f"has dtype {got.dtype}, the reference's {expected.dtype}"),
                                 verdict=Verdict.DTYPE))  # fmt: skip
         else:
-            rows.append(_value_row(name, got, expected, truth.outputs[name] if truth else None, _terms(reference)))
-            conditioned = None if moved is None else moved.get(name)
-            if rows[-1].verdict is Verdict.WRONG and conditioned is not None:
-                within = (got.double() - expected.double()).abs() <= _ILL_CONDITIONED * conditioned
-                if bool(within.all()):
-                    rows[-1] = Row(name, Verdict.ROUNDING, max_difference=rows[-1].max_difference, label=name)
+            right = truth.outputs[name] if truth else None
+            rows.append(_value_row(name, got, expected, right, _terms(reference), (moved or {}).get(name)))
     return rows
 
 
@@ -289,7 +285,7 @@ def _misfit(name: str, claim: str) -> Row:
     return replace(finding(row, None, claim, next="return what the reference returns"), verdict=Verdict.SHAPE)
 
 
-def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, terms: int) -> Row:
+def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, terms: int, moved: Tensor | None) -> Row:
     exact = torch.equal(got, expected)
     if not is_float(expected):
         verdict, near, most = Verdict.EXACT if exact else Verdict.WRONG, exact, None
@@ -299,6 +295,8 @@ def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, t
         units = 1.0 if eps > 1e-4 else terms**0.5  # sums in float32 may lose digits with their length
         measured = precision(got, expected, expected.double() if truth is None else truth, units)
         fine = exact or measured.ok or bool((got.isnan() == expected.isnan()).all() and near)
+        if not fine and moved is not None:
+            fine = bool(((got.double() - expected.double()).abs() <= _ILL_CONDITIONED * moved).all())
         verdict = Verdict.EXACT if exact else Verdict.ROUNDING if fine else Verdict.WRONG
     row = Row(name, verdict, exact=exact, approximate=near, max_difference=most, label=name)
     if verdict in PROVED:

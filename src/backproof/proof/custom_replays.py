@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from backproof.proof.calls import CannotProveError, describe, is_finite, is_float, same_bits
 from backproof.proof.custom_comparison import BackwardRaisedError, Compared, KernelProof, compare, truth_of
 from backproof.proof.custom_kernel import (
-    Gradients,
+    Side,
     called,
     evidence_of,
     glance_side,
@@ -112,16 +112,11 @@ def _second_backward(proof: KernelProof, ledger: Ledger) -> list[Row]:
     kernel, upstreams = proof.kernel, proof.plain.upstreams
     side = run_side("function", kernel.function, proof.values, proof.needs, kernel.seed)
     gradients_of(side, {name: copied(value) for name, value in upstreams.items()}, proof.needs, retain=True)
-    try:
-        again = gradients_of(side, {name: copied(value) for name, value in upstreams.items()}, proof.needs)
-    except Exception as error:
-        return _backward_raised(
-            proof, BackwardRaisedError(error), "the second time over a retained graph", "F3", _STATELESS
-        )
     return _stateful(
         proof,
         ledger,
-        again,
+        side,
+        "the second time over a retained graph",
         "changes from call to call: a second backward pass over the same graph gives other numbers",
     )
 
@@ -135,22 +130,22 @@ def _two_graphs(proof: KernelProof, ledger: Ledger) -> list[Row]:
         run_side("function", kernel.function, other, proof.needs, kernel.seed)
     except CannotProveError as error:
         raise SkippedError(error.brief) from error
-    upstreams = {name: copied(value) for name, value in proof.plain.upstreams.items()}
-    try:
-        gradients = gradients_of(side, upstreams, proof.needs)
-    except Exception as error:
-        return _backward_raised(
-            proof, BackwardRaisedError(error), "when the function was called again before it", "F3", _STATELESS
-        )
     return _stateful(
         proof,
         ledger,
-        gradients,
+        side,
+        "when the function was called again before it",
         "depends on other calls: one more call of the function before the backward pass changes it",
     )
 
 
-def _stateful(proof: KernelProof, ledger: Ledger, gradients: Gradients, claim: str) -> list[Row]:
+def _stateful(proof: KernelProof, ledger: Ledger, side: Side, when: str, claim: str) -> list[Row]:
+    """Sends the plain run's upstream gradients through `side`, which must give the plain run's gradients."""
+    try:
+        upstreams = {name: copied(value) for name, value in proof.plain.upstreams.items()}
+        gradients = gradients_of(side, upstreams, proof.needs)
+    except Exception as error:
+        return _backward_raised(proof, BackwardRaisedError(error), when, "F3", _STATELESS)
     plain = proof.plain.gradients
     changed = {
         name: gradient for name, gradient in gradients.items() if name in plain and not _equal(gradient, plain[name])
@@ -227,27 +222,24 @@ def _unused_raised(proof: KernelProof, error: BackwardRaisedError, outputs: Coll
 
 def _takes_zeros(proof: KernelProof, unused: Collection[str]) -> bool:
     """Whether backward goes through with zeros for the gradients of unused outputs."""
-    kernel, upstreams = proof.kernel, proof.plain.upstreams
-    side = run_side("function", kernel.function, proof.values, proof.needs, kernel.seed)
-    zeroed = {name: torch.zeros_like(u) if name in unused else copied(u) for name, u in upstreams.items()}
-    try:
-        gradients_of(side, zeroed, proof.needs)
-    except Exception:
-        return False
-    return True
+    upstreams = proof.plain.upstreams.items()
+    return _goes_through(proof, {name: torch.zeros_like(u) if name in unused else copied(u) for name, u in upstreams})
 
 
 def _raises_alone(proof: KernelProof, output: str) -> bool:
     """Whether backward raises as soon as only one of several outputs is used."""
-    kernel, upstreams = proof.kernel, proof.plain.upstreams
-    if len(upstreams) < 2:
-        return False
-    side = run_side("function", kernel.function, proof.values, proof.needs, kernel.seed)
+    upstreams = proof.plain.upstreams
+    return len(upstreams) > 1 and not _goes_through(proof, {output: copied(upstreams[output])})
+
+
+def _goes_through(proof: KernelProof, upstreams: Mapping[str, Tensor]) -> bool:
+    """Whether the function's backward pass takes these upstream gradients without raising."""
+    side = run_side("function", proof.kernel.function, proof.values, proof.needs, proof.kernel.seed)
     try:
-        gradients_of(side, {output: copied(upstreams[output])}, proof.needs)
+        gradients_of(side, upstreams, proof.needs)
     except Exception:
-        return True
-    return False
+        return False
+    return True
 
 
 def _upstream_layout(proof: KernelProof, ledger: Ledger, *, layout: str) -> list[Row]:
