@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backproof.proof.check import check
 from backproof.proof.prove import prove
-from backproof.proof.records import Report
+from backproof.proof.report.report import Report
 
 # gradcheck perturbs every number twice: its users take small tensors, and inputs away from kinks
 SMALL: dict[str, dict[str, int]] = {"ninja": {"hidden": 5}, "ninja_biased": {"hidden": 5}, "swiglu": {"n": 2}}

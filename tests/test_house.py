@@ -27,6 +27,9 @@ MAY_IMPORT = {
     "cli": {"text", "models", "engines", "training", "proof", "experiment", "runs", "sweep"},
     "__main__": {"cli"},
 }
+# The rooms of the prover, from the ground up: a room may import itself and those before it. What stands beside the
+# rooms are the doors, one a call, which may import every room.
+ROOMS = ("report", "graph", "user", "verdict", "causes", "judge", "replays")
 HEAVY = {"torch", "numpy", "matplotlib", "safetensors", "pooch", "requests"}
 
 
@@ -48,15 +51,53 @@ def wrong_imports(source: Path) -> list[str]:
         if part == "__init__":
             continue
         allowed = MAY_IMPORT[part] | {part}
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("backproof"):
-                targets = [node.module] if "." in node.module else [f"backproof.{a.name}" for a in node.names]
-            elif isinstance(node, ast.Import):
-                targets = [alias.name for alias in node.names if alias.name.startswith("backproof.")]
-            else:
-                continue
-            wrong += [f"{file.relative_to(source)}: {t}" for t in targets if t.split(".")[1] not in allowed]
+        parts = {target.split(".")[1] for target in imported_by(file)}
+        wrong += [f"{file.relative_to(source)}: {other}" for other in sorted(parts - allowed)]
     return wrong
+
+
+def imported_by(file: Path) -> list[str]:
+    """The modules of ours that a file imports anywhere in it, by their full names."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "backproof":
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.startswith("backproof.")]
+    return [name for name in found if "." in name]
+
+
+def room_of(module: str) -> str:
+    """The room of the prover that a module belongs to; "doors" for what stands beside the rooms."""
+    place = module.split(".")[2]
+    return place if place in ROOMS else "doors"
+
+
+def modules_of(source: Path) -> dict[str, Path]:
+    """All modules of the prover by name, without the rooms' own `__init__`."""
+    files = [file for file in (source / "proof").rglob("*.py") if file.name != "__init__.py"]
+    return {".".join(("backproof", *file.relative_to(source).with_suffix("").parts)): file for file in files}
+
+
+def upward_imports(source: Path) -> list[str]:
+    """Imports within the prover from a room above, as 'module: module'."""
+    level = {room: number for number, room in enumerate((*ROOMS, "doors"))}
+    return [
+        f"{name}: {target}"
+        for name, file in modules_of(source).items()
+        for target in imported_by(file)
+        if target.startswith("backproof.proof.") and level[room_of(target)] > level[room_of(name)]
+    ]
+
+
+def circles(source: Path) -> list[str]:
+    """Modules of the prover that are imported by what they import, also where they import it late."""
+    modules = modules_of(source)
+    graph = {name: {target for target in imported_by(file) if target in modules} for name, file in modules.items()}
+    while leaves := [name for name, targets in graph.items() if not targets & graph.keys()]:
+        for name in leaves:
+            del graph[name]
+    return sorted(graph)
 
 
 def test_only_proof_mentions_automatic_differentiation():
@@ -82,6 +123,48 @@ def test_wrong_imports_are_found(tmp_path: Path, line: str):
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "page.py").write_text(f"from backproof.shapes import NF\n{line}\n")
     assert len(wrong_imports(tmp_path)) == 1
+
+
+def test_imports_run_down_the_rooms_of_the_prover_and_in_no_circle():
+    assert upward_imports(SOURCE) == []
+    assert circles(SOURCE) == []
+    assert {room_of(name) for name in modules_of(SOURCE)} == {*ROOMS, "doors"}
+
+
+def house_of_proof(folder: Path, **lines: str) -> Path:
+    """A prover with the given line in one file a room; `_` stands for the dot, and a door has no room."""
+    for place, line in lines.items():
+        file = folder / "proof" / Path(*place.split("_")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"def f():\n    {line}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from backproof.proof.causes.case import Case",
+        "from backproof.proof import causes",
+        "import backproof.proof.check",
+    ],
+)
+def test_an_import_from_a_room_above_is_found(tmp_path: Path, line: str):
+    down = "from backproof.proof.report.rows import Row"
+    house = house_of_proof(tmp_path, verdict_blame=line, causes_case=down, check=down, report_rows="pass")
+    assert [found.split(":")[0] for found in upward_imports(house)][:1] == ["backproof.proof.verdict.blame"]
+
+
+def test_a_circle_within_a_room_is_found(tmp_path: Path):
+    lines = {
+        "report_page": "from backproof.proof.report.report import Report",
+        "report_report": "from backproof.proof.report import page",
+        "report_rows": "import backproof.proof.report.words",
+        "report_words": "pass",
+    }
+    assert circles(house_of_proof(tmp_path, **lines)) == [
+        "backproof.proof.report.page",
+        "backproof.proof.report.report",
+    ]
 
 
 def test_every_part_of_the_package_has_its_directions():

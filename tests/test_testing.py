@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.check import check
-from backproof.proof.records import GradientError
+from backproof.proof.report.report import GradientError
 from backproof.testing import assert_proved
 
 

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backproof.experiment import Losses, Result, evaluate, train
-    from backproof.proof.calls import CannotProveError
     from backproof.proof.check import check
     from backproof.proof.compare import compare
     from backproof.proof.file import prove_file
     from backproof.proof.function import prove_function
-    from backproof.proof.judge import CannotJudgeError
+    from backproof.proof.judge.judge import CannotJudgeError
     from backproof.proof.prove import prove
-    from backproof.proof.records import GradientError, Report, Row, Verdict
+    from backproof.proof.report.report import GradientError, Report
+    from backproof.proof.report.rows import Row, Verdict
+    from backproof.proof.user.calls import CannotProveError
     from backproof.runs import Run, load_run, save_run
     from backproof.text import Corpus, fetch_names, read_corpus
     from backproof.training.sampling import sample
@@ -33,14 +34,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "backproof.experiment": ("Losses", "Result", "evaluate", "train"),
-    "backproof.proof.calls": ("CannotProveError",),
+    "backproof.proof.user.calls": ("CannotProveError",),
     "backproof.proof.check": ("check",),
     "backproof.proof.compare": ("compare",),
     "backproof.proof.file": ("prove_file",),
     "backproof.proof.function": ("prove_function",),
-    "backproof.proof.judge": ("CannotJudgeError",),
+    "backproof.proof.judge.judge": ("CannotJudgeError",),
     "backproof.proof.prove": ("prove",),
-    "backproof.proof.records": ("GradientError", "Report", "Row", "Verdict"),
+    "backproof.proof.report.report": ("GradientError", "Report"),
+    "backproof.proof.report.rows": ("Row", "Verdict"),
     "backproof.runs": ("Run", "load_run", "save_run"),
     "backproof.text": ("Corpus", "fetch_names", "read_corpus"),
     "backproof.training.sampling": ("sample",),

@@ -14,7 +14,7 @@ from torch import Generator
 from backproof import engines
 from backproof.models import mlp
 from backproof.proof.network import prove_parameters
-from backproof.proof.records import Row
+from backproof.proof.report.rows import Row
 from backproof.shapes import Contexts, Targets
 from backproof.text import Corpus, Splits, Vocabulary, split_examples, vocabulary_of
 from backproof.training import evaluation, loop, sampling

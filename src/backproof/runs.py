@@ -26,7 +26,7 @@ import numpy as np
 from backproof import plots
 from backproof.experiment import Result, log10_losses, network_shape
 from backproof.models import mlp
-from backproof.proof.records import Row
+from backproof.proof.report.rows import Row
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
 from backproof.text import Vocabulary
 from backproof.training import model as model_file

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from backproof.proof import trace as passes
 from backproof.proof.check import check
-from backproof.proof.judge import CannotJudgeError, judge
-from backproof.proof.records import Report, Verdict
+from backproof.proof.graph import passes
+from backproof.proof.judge.judge import CannotJudgeError, judge
+from backproof.proof.report.report import Report
+from backproof.proof.report.rows import Verdict
 
 PUBLISHED = [
     "logprobs",
@@ -122,7 +123,7 @@ def test_nothing_is_left_behind(notebook: Callable[..., dict]) -> None:
 
 def test_a_check_makes_a_fixed_number_of_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that its cost grows as the graph does."""
-    from backproof.proof import scale
+    from backproof.proof.verdict import yardstick as scale
 
     counts = []
     for length in (5, 60):

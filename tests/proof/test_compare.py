@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from backproof.proof.compare import compare, notebook_line
-from backproof.proof.records import Verdict
+from backproof.proof.report.rows import Verdict
 
 RIGHT = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 

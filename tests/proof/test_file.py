@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from backproof.proof.calls import CannotProveError
 from backproof.proof.file import load_case, prove_file
+from backproof.proof.user.calls import CannotProveError
 
 GOOD = """
 import torch

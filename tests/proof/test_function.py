@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from backproof.proof.calls import CannotProveError
 from backproof.proof.function import prove_function
-from backproof.proof.records import Report, Verdict
+from backproof.proof.report.report import Report
+from backproof.proof.report.rows import Verdict
+from backproof.proof.user.calls import CannotProveError
 
 
 def reference(x: Tensor, w: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backproof.proof.check import check
 from backproof.proof.prove import prove
-from backproof.proof.records import Report
+from backproof.proof.report.report import Report
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -7,7 +7,7 @@ from torch import Generator
 from backproof.experiment import draw_batch, network_shape, prepare
 from backproof.models import mlp
 from backproof.proof import network
-from backproof.proof.records import Verdict
+from backproof.proof.report.rows import Verdict
 from backproof.rules import batchnorm
 from backproof.text import Corpus
 from backproof.training.settings import Settings

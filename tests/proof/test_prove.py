@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from backproof.proof.calls import CannotProveError
 from backproof.proof.prove import prove
-from backproof.proof.records import Report, Verdict
+from backproof.proof.report.report import Report
+from backproof.proof.report.rows import Verdict
+from backproof.proof.user.calls import CannotProveError
 
 
 class Layer(NamedTuple):

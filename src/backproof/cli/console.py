@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from backproof.proof.records import Row
+    from backproof.proof.report.rows import Row
     from backproof.text import Corpus
     from backproof.training.loop import Progress
     from backproof.training.settings import Settings

@@ -14,7 +14,7 @@ import tyro
 from backproof.cli.console import console, heading, print_corpus, print_rows
 
 if TYPE_CHECKING:
-    from backproof.proof.records import Report
+    from backproof.proof.report.report import Report
 
 _FAILED = 1
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from backproof.proof.custom_kernel import is_function
 from backproof.proof.function import prove_function
 from backproof.proof.prove import prove
-from backproof.proof.records import Report
+from backproof.proof.replays.sides import is_function
+from backproof.proof.report.report import Report
 
 
 def assert_proved(subject: Any, *arguments: Any, reference: Callable | None = None, **options: Any) -> Report:

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Parameter
 
-from backproof.proof.judge import CannotJudgeError, judge
-from backproof.proof.records import Report
-from backproof.proof.trace import trace
+from backproof.proof.graph.graph import trace
+from backproof.proof.judge.judge import CannotJudgeError, judge
+from backproof.proof.report.report import Report
 
 Pair = str | Tensor | tuple[Any, Any] | None
 

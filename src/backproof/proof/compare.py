@@ -11,7 +11,7 @@ from math import nan
 import torch
 from torch import Tensor
 
-from backproof.proof.records import Row, Verdict
+from backproof.proof.report.rows import Row, Verdict
 
 
 def compare(name: str, got: Tensor | None, expected: Tensor | None) -> Row:

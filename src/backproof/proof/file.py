@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from backproof.proof.calls import CannotProveError
 from backproof.proof.prove import prove
-from backproof.proof.records import Report
+from backproof.proof.report.report import Report
+from backproof.proof.user.calls import CannotProveError
 
 _WANTED = "define forward, backward and inputs in it"
 

@@ -7,19 +7,15 @@ from typing import Any
 
 import torch
 
-from backproof.proof.calls import CannotProveError, refuse_options
-from backproof.proof.custom_comparison import BackwardRaisedError, KernelProof, compare
-from backproof.proof.custom_kernel import (
-    Kernel,
-    apply_of,
-    needed,
-    values_of,
-)
-from backproof.proof.custom_replays import kernel_replays
-from backproof.proof.ledger import Ledger
-from backproof.proof.records import Report
-from backproof.proof.replays import replay_all
-from backproof.proof.sizes import SIZES, plain_size
+from backproof.proof.replays.comparison import BackwardRaisedError, KernelProof, compare
+from backproof.proof.replays.ledger import Ledger
+from backproof.proof.replays.of_functions import kernel_replays
+from backproof.proof.replays.runner import replay_all
+from backproof.proof.replays.sides import Kernel, apply_of, needed, values_of
+from backproof.proof.report.report import Report
+from backproof.proof.user.calls import CannotProveError
+from backproof.proof.user.inputs import refuse_options
+from backproof.proof.user.sizes import SIZES, plain_size
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
 

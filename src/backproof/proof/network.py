@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backproof.models import mlp
 from backproof.proof.prove import prove
-from backproof.proof.records import Report
+from backproof.proof.report.report import Report
 from backproof.shapes import Contexts, Targets
 
 Values = Mapping[str, Tensor]

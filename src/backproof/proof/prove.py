@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from backproof.proof.calls import refuse_options
-from backproof.proof.damage import Proof, accuse_overwriting, before_overwriting
-from backproof.proof.ledger import Ledger
-from backproof.proof.records import Report
-from backproof.proof.replays import replay_all, replays_for
-from backproof.proof.runs import Subject, run_backward, run_forward
-from backproof.proof.sizes import SIZES, plain_size
-from backproof.proof.upstream import judged, upstream_for
+from backproof.proof.judge.misread_upstream import judged
+from backproof.proof.replays.damage import accuse_overwriting, before_overwriting
+from backproof.proof.replays.ledger import Ledger
+from backproof.proof.replays.of_pairs import replays_for
+from backproof.proof.replays.pair import Proof, Subject, run_backward, run_forward
+from backproof.proof.replays.runner import replay_all
+from backproof.proof.report.report import Report
+from backproof.proof.user.inputs import refuse_options
+from backproof.proof.user.sizes import SIZES, plain_size
+from backproof.proof.user.upstream import upstream_for
 
 
 def prove(

@@ -1,0 +1,77 @@
+"""How findings are put into words: messages of one shape, and forward lines written back from the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from backproof.proof.causes.case import Finding
+from backproof.proof.causes.fault import Fault
+from backproof.proof.graph.formula import formula
+from backproof.proof.report.rows import Evidence, Row
+from backproof.proof.report.words import listed
+
+
+def told(row: Row, fault: Fault, finding: Finding | None) -> Row:
+    """The row of a culprit with its message: value, cause, evidence, next step."""
+    evidence = worst(fault.given, fault.expected.to(fault.given.dtype))
+    lines = [f"{fault.d} is wrong: {finding.headline if finding else 'cause unknown'}."]
+    lines.append("  " + (finding.why if finding else readers_of(fault)))
+    lines.append(f"  {evidence}")
+    lines.append(f"  next: {finding.next if finding else unknown(fault)}")
+    return replace(
+        row,
+        cause=finding.cause if finding else None,
+        message="\n".join(lines),
+        evidence=evidence,
+        culprit=True,
+    )
+
+
+def readers_of(fault: Fault) -> str:
+    """Who reads the value."""
+    return f"{fault.name} is read by {listed(fault.readers)}." if fault.readers else f"{fault.name} is the output."
+
+
+def unknown(fault: Fault) -> str:
+    """The next step where the cause is not known: what to derive again, and where to look."""
+    return f"derive it again from {lines_of(fault, fault.readers[:2])}; {spread(fault)}"
+
+
+def spread(fault: Fault) -> str:
+    """How much of the gradient is wrong, and on which rows."""
+    wrong = fault.difference.abs() > fault.allowed
+    text = f"{int(wrong.sum())} of {wrong.numel()} elements are wrong"
+    if wrong.dim() and wrong.shape[0] > 1:
+        rows = wrong.flatten(1).any(1) if wrong.dim() > 1 else wrong
+        if 0 < int(rows.sum()) < len(rows):
+            text += f", all at index {ranges(rows.nonzero().flatten().tolist())} of dimension 0"
+    return text
+
+
+def ranges(indices: list[int], most: int = 6) -> str:
+    """`3`, `3 and 5`, `28 to 31`, `1, 4, 7, ... (9 of them)`."""
+    if len(indices) > 2 and indices[-1] - indices[0] == len(indices) - 1:
+        return f"{indices[0]} to {indices[-1]}"
+    if len(indices) > most:
+        return f"{', '.join(map(str, indices[:3]))}, ... ({len(indices)} of them)"
+    return listed([str(index) for index in indices], most)
+
+
+def worst(got: Tensor, expected: Tensor) -> Evidence:
+    """The element that differs most; where something is not finite, the first such element."""
+    a, b = got.detach().double(), expected.detach().double()
+    difference = (a - b).abs()
+    difference = torch.where(a.isfinite() | ~b.isfinite(), difference.nan_to_num(0.0, 0.0, 0.0), torch.inf)
+    flat = int(difference.argmax()) if difference.numel() else 0
+    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), difference.shape)) if a.dim() else ()
+    return Evidence(index, float(a[index]), float(b[index]), got.detach().cpu(), expected.detach().cpu())
+
+
+def lines_of(fault: Fault, readers: Iterable[str] | None = None) -> str:
+    """The forward lines of the readers, as `a = x + y and b = x**2`."""
+    names = dict.fromkeys(fault.readers if readers is None else readers)
+    return " and ".join(formula(fault.graph, reader) for reader in names) or "the upstream gradient"

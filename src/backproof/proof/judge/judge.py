@@ -1,0 +1,204 @@
+"""`judge`: from values and gradients to a report. `check` and `prove` both end here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from backproof.proof.causes.case import Case
+from backproof.proof.graph.graph import Graph, trace, without_changed
+from backproof.proof.graph.node import CHANGED, dense
+from backproof.proof.graph.passes import as_recorded, no_trace, one_thread, plain
+from backproof.proof.judge.forms import Form, Label, excuse_heirs, form_of
+from backproof.proof.judge.messages import explain
+from backproof.proof.judge.misfit import explain_misfit
+from backproof.proof.judge.unreachable import explain_unreachable
+from backproof.proof.report.report import Report
+from backproof.proof.report.rows import Row, Verdict
+from backproof.proof.report.words import listed
+from backproof.proof.verdict.blame import Blame, blame
+
+
+class CannotJudgeError(ValueError):
+    """There is nothing to compare with, such as an output without a graph; the message says what to do."""
+
+
+def judge(
+    values: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor | None],
+    output: Tensor,
+    upstream: Tensor | None = None,
+    *,
+    label: Label = lambda name: f"d{name}",
+    usual: Mapping[int, int] | None = None,
+) -> Report:
+    """Compares every gradient with what its line should give; says what is wrong where they differ.
+
+    `values` are all named tensors of the forward pass, `gradients` those to be judged, by the same names;
+    None is a gradient that should be there and is not. `upstream` is the gradient of `output`, of its shape;
+    it may be left out where `output` is one number. `usual` are sizes that are not what they usually are,
+    and what that is. Raises CannotJudgeError where autograd cannot follow `output` back.
+    """
+    first = {name: values[name] for name in gradients if name in values}
+    tensors = {**first, **values}  # of several names for one tensor, the first with a gradient stands for all
+    _refuse(output, upstream)
+    followed = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+    with no_trace([*followed.values(), output]), as_recorded(output):
+        graph = trace(followed, output, upstream)
+        try:
+            graph, own = _own(graph)
+            graph, own = _best_twins_first(graph, own, gradients, upstream)
+            return _report(graph, own, followed, gradients, label, usual or {})
+        except RuntimeError as error:
+            raise _plainer(error) from error
+
+
+def _refuse(output: Tensor, upstream: Tensor | None) -> None:
+    if not isinstance(output, Tensor):
+        raise CannotJudgeError(
+            f"the loss must be a tensor, and this is a {type(output).__name__}; pass what the forward pass ended in, "
+            "before .item()."
+        )
+    if output.is_meta:
+        raise CannotJudgeError("the loss is on the meta device, which holds no numbers; run on a device that does.")
+    if torch.is_inference_mode_enabled():
+        raise CannotJudgeError("inference mode keeps no graph; call check outside of torch.inference_mode().")
+    if upstream is not None and (not isinstance(upstream, Tensor) or upstream.is_meta):
+        raise CannotJudgeError("upstream must be a tensor with numbers: the gradient of the tensor that is checked.")
+    if not output.requires_grad:
+        raise CannotJudgeError(
+            "the loss has no graph: it was computed under torch.no_grad(), or from tensors none of which requires a "
+            "gradient. Set requires_grad on the parameters, run the forward pass again, and check that loss."
+        )
+    if upstream is None and output.numel() != 1:
+        raise CannotJudgeError(
+            f"the loss has shape {list(output.shape)} and not one element; pass upstream=, the gradient of that "
+            "tensor, or check a loss that is one number."
+        )
+    if upstream is not None and upstream.shape != output.shape:
+        raise CannotJudgeError(
+            f"upstream has shape {list(upstream.shape)}, and the tensor it is the gradient of {list(output.shape)}."
+        )
+
+
+def _own(graph: Graph) -> tuple[Graph, dict[str, Tensor | None]]:
+    """Autograd's own gradients, or as many as it can give where a saved value was changed in place."""
+    try:
+        return graph, plain(graph)
+    except RuntimeError as error:
+        if CHANGED not in str(error):
+            raise
+    graph = without_changed(graph)
+    return graph, plain(graph)
+
+
+def _best_twins_first(
+    graph: Graph,
+    own: dict[str, Tensor | None],
+    gradients: Mapping[str, Tensor | None],
+    upstream: Tensor | None,
+) -> tuple[Graph, dict[str, Tensor | None]]:
+    """Of several names for one tensor, the one with the best gradient hands it on for all of them."""
+
+    def badness(name: str) -> float:
+        given, right = gradients.get(name), own[name]
+        if given is None or right is None or given.shape != right.shape or given.device != right.device:
+            return float("inf")
+        return float((dense(given.detach()).double() - dense(right).double()).abs().nan_to_num(float("inf")).sum())
+
+    twins = [name for name in graph.places if graph.twin(name) != name and graph.can_be_asked(name)]
+    if not any(badness(name) < badness(graph.twin(name)) for name in twins):
+        return graph, own
+    order = sorted(graph.places, key=badness)
+    graph = trace(
+        {name: graph.values[name] for name in order} | dict(graph.values),
+        graph.values[graph.output],
+        upstream,
+    )
+    return _own(graph)
+
+
+def _plainer(error: RuntimeError) -> Exception:
+    text = str(error)
+    if "backward through the graph a second time" in text or "already been freed" in text:
+        return CannotJudgeError(
+            "the graph of the loss is gone: backward() frees it. Run the forward pass again before the check, or call "
+            "loss.backward(retain_graph=True)."
+        )
+    if "use_reentrant=True" in text:
+        return CannotJudgeError(
+            "the graph goes through a checkpoint that only backward() can follow; call checkpoint with "
+            "use_reentrant=False."
+        )
+    return error
+
+
+def _report(
+    graph: Graph,
+    own: Mapping[str, Tensor | None],
+    values: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor | None],
+    label: Label,
+    usual: Mapping[int, int],
+) -> Report:
+    forms = {name: form_of(graph, name, values.get(name), gradient, label) for name, gradient in gradients.items()}
+    usable = {name: form.gradient for name, form in forms.items() if form.gradient is not None}
+    excuse_heirs(graph, forms, gradients)
+    shapes = (Verdict.SHAPE, Verdict.INHERITED)
+    misfits = {name: kind for name, form in forms.items() if (kind := form.verdict) in shapes and kind}
+    dead = {
+        name: form.gradient
+        for name, form in forms.items()
+        if form.verdict is Verdict.UNREACHABLE and form.gradient is not None
+    }
+    usable = {name: gradient for name, gradient in usable.items() if name not in dead}
+    blames = blame(graph, usable, own, misfits)
+    handed = {name: gradient for name, gradient in usable.items() if graph.twin(name) == name}
+    unreachable = frozenset(
+        name for name, form in forms.items() if form.verdict is Verdict.UNREACHABLE and not form.message
+    )
+    case = Case(graph, values, handed, dead, unreachable, own, blames, label, usual)
+    order = [name for name in graph.names if name in gradients] + [
+        name for name in gradients if name not in graph.places
+    ]
+    notes = []
+    if not any(graph.reaches_output(name) for name in gradients):
+        notes.append("the loss depends on none of these values; does it come from another run of the forward pass?")
+    with one_thread(graph):
+        rows = [_row(name, gradients[name], forms[name], blames.found.get(name), case) for name in order]
+    return Report(tuple(rows), tuple(notes))
+
+
+def _row(name: str, given: Tensor | None, form: Form, blamed: Blame | None, case: Case) -> Row:
+    d = case.label(name)
+    own = case.plain.get(name)
+    compared = _compared(given, None if own is None else dense(own))
+    row = Row(name, form.verdict or Verdict.NOT_TESTABLE, form.cause, form.message, *compared, form.culprit, label=d)
+    if form.verdict is Verdict.INHERITED:
+        roots = listed([case.d(root) for root in form.roots])
+        return replace(row, message=f"{d}: its shape is inherited from {roots}.", inherited_from=form.roots)
+    if form.verdict is Verdict.UNREACHABLE and not form.message:
+        return explain_unreachable(row, given, case)
+    if form.culprit and not form.message:
+        return explain_misfit(row, given, blamed, case)
+    if blamed is None or form.verdict is not None:
+        return row
+    return explain(row, blamed, case)
+
+
+def _compared(given: Tensor | None, own: Tensor | None) -> tuple[bool, bool, float | None]:
+    """`exact`, `approximate` and `max_difference` against autograd's plain gradient, without broadcasting."""
+    if given is None or own is None or given.is_nested or given.is_quantized:
+        return False, False, None
+    if given.shape != own.shape or given.device != own.device:
+        return False, False, None
+    given = dense(given.detach())
+    exact = given.dtype == own.dtype and torch.equal(given, own)
+    if given.is_complex() or own.is_complex():
+        return exact, torch.allclose(given.to(own.dtype), own), None
+    a, b = given.to(torch.float64), own.to(torch.float64)
+    difference = float((a - b).abs().max()) if own.numel() else 0.0
+    return exact, torch.allclose(a, b), None if bool(b.isnan().any()) else difference

@@ -1,0 +1,107 @@
+"""The message of every row that is not simply right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from backproof.proof.causes.case import Case, Finding
+from backproof.proof.causes.fault import Fault
+from backproof.proof.causes.search import find
+from backproof.proof.causes.wording import lines_of, told
+from backproof.proof.graph.node import consumed, kind
+from backproof.proof.judge import unreachable as reach
+from backproof.proof.report.rows import Row, Verdict
+from backproof.proof.report.words import listed, number
+from backproof.proof.verdict.blame import Blame
+
+
+def explain(row: Row, blamed: Blame, case: Case) -> Row:
+    """The row of a gradient of the right shape and dtype."""
+    row = replace(row, verdict=blamed.verdict)
+    d = case.d(row.name)
+    if blamed.culprit:
+        return _culprit(row, blamed, case)
+    if blamed.verdict is Verdict.INHERITED:
+        roots = listed([case.d(root) for root in blamed.roots])
+        return replace(row, message=f"{d}: inherited from {roots}; this line is right.", inherited_from=blamed.roots)
+    if blamed.verdict is Verdict.NOT_TESTABLE:
+        return replace(row, message=_not_testable(d, blamed))
+    if blamed.verdict is Verdict.NOT_FINITE:
+        return replace(row, message=reach.not_finite_in_autograd(row.name, case), cause="F17")
+    if blamed.verdict is Verdict.ROUNDING:
+        return replace(row, message=_rounding(row, blamed, case))
+    return row
+
+
+def _culprit(row: Row, blamed: Blame, case: Case) -> Row:
+    fault = Fault(case, blamed)
+    if blamed.verdict is Verdict.NOT_FINITE:
+        return told(row, fault, _not_finite(fault))
+    if row.name in case.changed_after_use:
+        return told(row, fault, _changed_after_use(fault))
+    found = find(fault)
+    twin = case.graph.twin(row.name)
+    if twin != row.name and found and found[0].cause == "F6":
+        d, total = case.d(row.name), case.d(twin)
+        message = (
+            f"{d} is not judged: {row.name} and {twin} are one tensor, of which autograd knows the whole gradient only "
+            f"({total}); {d} is a part of it."
+        )
+        return replace(row, verdict=Verdict.NOT_TESTABLE, culprit=False, message=message)
+    causes = {finding.cause for finding in found}
+    if len(causes) <= 1:
+        return told(row, fault, found[0] if found else None)
+    words = "; or ".join(f"{finding.headline} ({finding.cause})" for finding in found)
+    both = Finding(None, words, "these explain your gradient equally well, so the cause is not certain.", found[0].next)
+    return told(row, fault, both)
+
+
+def _changed_after_use(fault: Fault) -> Finding:
+    users = listed([fault.case.d(name) for name in fault.case.changed_after_use[fault.name]])
+    return Finding(
+        "F3",
+        "it was changed in place after it was used",
+        f"{users} was computed from the right {fault.d}, before the change.",
+        f"do not write into {fault.d}: use {fault.d} * x for {fault.d}.mul_(x), and so on",
+    )
+
+
+def _not_finite(fault: Fault) -> Finding:
+    bad = ~fault.got.isfinite()
+    kind = "NaN" if bool(fault.got.isnan().any()) else "infinity"
+    zeros = [
+        name
+        for name in (fault.name, *fault.readers, *(s for r in fault.readers for s in fault.siblings(r)))
+        if (value := fault.graph.values[name].detach()).is_floating_point() and bool((value == 0).any())
+    ]
+    also = f" {zeros[0]} holds zeros: dividing by them gives infinity, and 0 times infinity NaN." if zeros else ""
+    return Finding(
+        "F17",
+        f"it holds {kind} in {int(bad.sum())} of {bad.numel()} elements, where a number belongs",
+        f"all gradients that it is computed from are finite there.{also}",
+        "look for a division by zero, log of zero, an overflow, or zero times infinity in "
+        + lines_of(fault, fault.readers[:2]),
+    )
+
+
+def _not_testable(d: str, blamed: Blame) -> str:
+    if not bool((blamed.expected != 0).any()):
+        return f"{d} is zero, as it should be here, and a zero proves nothing: a missing term would not show."
+    size = number(float(blamed.expected.abs().max()))
+    return (
+        f"{d} is not testable here: all its terms cancel, and what is left ({size}) is rounding. "
+        "prove() tests it with a random upstream gradient."
+    )
+
+
+def _rounding(row: Row, blamed: Blame, case: Case) -> str:
+    d, place = case.d(row.name), case.graph.places[row.name]
+    if torch.equal(blamed.got, blamed.expected):
+        return f"{d}: exact, given the rounding of the gradients above."
+    for reader in case.graph.readers[row.name]:
+        node = case.graph.places[reader][0]
+        if kind(node) == "Tanh" and any(at == place for _, at in consumed(node)):
+            return f"{d} differs by a fused multiply-add: PyTorch rounds dh*(1 - h*h) once less than you can."
+    return ""

@@ -1,0 +1,154 @@
+"""Gradients that are missing, or of another shape or dtype than their value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from backproof.proof.causes.by_places import other_sums
+from backproof.proof.causes.case import Case, Part
+from backproof.proof.causes.fault import Fault
+from backproof.proof.causes.wording import lines_of, worst
+from backproof.proof.graph.formula import formula
+from backproof.proof.graph.node import dense
+from backproof.proof.report.rows import Row, Verdict
+from backproof.proof.report.words import listed
+from backproof.proof.verdict.blame import Blame
+
+
+def explain_misfit(row: Row, given: Tensor | None, blamed: Blame | None, case: Case) -> Row:
+    """The row of a gradient that could not be compared as it is."""
+    if row.verdict is Verdict.MISSING or given is None:
+        return replace(row, message=_missing(row, case))
+    if row.verdict is Verdict.DTYPE:
+        return _dtype(row, given, blamed, case)
+    return _shape(row, given, case)
+
+
+def _missing(row: Row, case: Case) -> str:
+    d, readers = case.d(row.name), case.graph.readers[row.name]
+    lines = " and ".join(formula(case.graph, reader) for reader in readers)
+    return (
+        f"{d} is missing: there is no gradient for {row.name}.\n"
+        f"  the output depends on {row.name}, through {listed(readers) or 'its own line'}.\n"
+        f"  next: compute it from {lines or 'the upstream gradient'}"
+    )
+
+
+def _dtype(row: Row, given: Tensor, blamed: Blame | None, case: Case) -> Row:
+    d, value = case.d(row.name), case.graph.values[row.name]
+    own, wanted = (str(t.dtype).removeprefix("torch.") for t in (given, value))
+    right = blamed is not None and not _far(blamed, given)
+    lower = given.is_floating_point() and torch.finfo(given.dtype).eps > torch.finfo(value.dtype).eps
+    numbers = "its numbers are right as far as that dtype goes" if right else "its numbers are wrong as well"
+    lines = [f"{d} has dtype {own}, and {row.name} has {wanted}.", f"  converted to {wanted}, {numbers}."]
+    evidence = None
+    if blamed is not None:
+        evidence = worst(blamed.got, blamed.expected)
+        lines += [] if right else [f"  {evidence}"]
+    lines.append(f"  next: compute it in {wanted}")
+    return replace(row, message="\n".join(lines), evidence=evidence, cause="F5" if lower and right else None)
+
+
+def _far(blamed: Blame, given: Tensor) -> bool:
+    eps = torch.finfo(given.dtype).eps if given.is_floating_point() else 0.0
+    allowed = blamed.yardstick.allowed * max(1.0, eps / blamed.yardstick.eps)
+    return bool(((blamed.got - blamed.expected).abs() > allowed).any())
+
+
+def _shape(row: Row, given: Tensor, case: Case) -> Row:
+    d, value = case.d(row.name), case.graph.values[row.name]
+    expected = case.arriving[row.name]
+    assert expected is not None
+    expected = dense(expected)
+    cause, found, step = _why(row.name, given.detach().double(), expected, case)
+    lines = [f"{d} has shape {list(given.shape)}, and {row.name} has {list(value.shape)}: {found}."]
+    if _broadcasts(given.shape, value.shape):
+        lines.append("  a comparison that broadcasts does not see it.")
+    lines.append(f"  next: {step}")
+    evidence = worst(given, expected) if given.shape == expected.shape else None
+    return replace(row, message="\n".join(lines), cause=cause, evidence=evidence)
+
+
+def _broadcasts(a: torch.Size, b: torch.Size) -> bool:
+    try:
+        torch.broadcast_shapes(a, b)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _why(name: str, got: Tensor, right: Tensor, case: Case) -> tuple[str | None, str, str]:
+    """Cause, what is seen, next step, for the first reading of the shape that makes the numbers right."""
+    fault = Fault(case, case.blames.as_if_right(name))
+    shape = list(right.shape)
+    broadcast = [dim for dim, size in enumerate(right.shape) if size == 1]
+    if got.numel() == right.numel() and _agree(fault, got.reshape(right.shape)):
+        if got.squeeze().shape == right.squeeze().shape:
+            lost = f"sum with keepdim=True, or reshape to {shape}"
+            return "F9", "its numbers are right, a dimension of size 1 is " + (
+                "lost" if got.dim() < right.dim() else "too many"
+            ), lost if got.dim() < right.dim() else f"sum without keepdim, or reshape to {shape}"  # fmt: skip
+        return "F9", "its numbers are right, in another shape", f"reshape it to {shape}"
+    for first in range(got.dim()):
+        for second in range(first + 1, got.dim()):
+            turned = got.transpose(first, second)
+            if turned.shape == right.shape and _agree(fault, turned):
+                return (
+                    "F10",
+                    "it is transposed",
+                    f"transpose it: {case.d(name)}.mT, or exchange the factors of the product",
+                )
+    summed = _summed(got, right.shape)
+    if summed is not None and _agree(fault, summed):
+        where = (
+            f"dimension {broadcast[0]}"
+            if len(broadcast) == 1 and got.dim() == right.dim()
+            else "the broadcast dimensions"
+        )
+        return "F9", f"it is not summed over {where}", f"sum it to {shape}: {name} is shared along them"
+    if _spreads(got, right) and _agree(fault, got.expand(right.shape)):
+        return "F9", "its numbers are right, not spread over the whole value", f"expand it to {shape}"
+    for part in (*fault.parts, *fault.inside().parts):
+        if got.shape == part.upstream.shape and torch.equal(got, part.upstream):
+            d = case.d(part.reader)
+            return (
+                "F9",
+                f"{d} is handed on as it is",
+                f"bring it back to {shape}, as {formula(case.graph, part.reader)} takes it apart",
+            )
+        for words, candidate in other_sums(fault, part):
+            if candidate.shape == got.shape and _same(fault, part, candidate, got):
+                return "F9", f"it is {words}", f"sum over the dimensions that {name} is broadcast along"
+    return (
+        None,
+        "its numbers fit no other shape either, cause unknown",
+        f"derive it again from {lines_of(fault)}",
+    )
+
+
+def _same(fault: Fault, part: Part, candidate: Tensor, got: Tensor) -> bool:
+    room = fault.relative * (candidate.abs() + part.upstream.abs().max()) + float(fault.allowed.max())
+    return bool(((candidate - got).abs() <= room).all())
+
+
+def _agree(fault: Fault, got: Tensor) -> bool:
+    return got.shape == fault.expected.shape and bool(((got - fault.expected).abs() <= fault.allowed).all())
+
+
+def _summed(got: Tensor, shape: torch.Size) -> Tensor | None:
+    if got.dim() < len(shape) or got.numel() <= shape.numel():
+        return None
+    try:
+        return got.sum_to_size(shape)
+    except RuntimeError:
+        return None
+
+
+def _spreads(got: Tensor, right: Tensor) -> bool:
+    try:
+        return torch.broadcast_shapes(got.shape, right.shape) == right.shape
+    except RuntimeError:
+        return False

@@ -1,0 +1,1 @@
+"""The same backward pass again, under conditions that show what one run hides."""

@@ -1,0 +1,62 @@
+"""How precise a kernel has to be: errors against float64, beside those of its plain reference."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from backproof.proof.replays.sides import Gradients
+from backproof.proof.report.rows import Row, Verdict
+from backproof.proof.report.words import number
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Errors against float64, and what the rule allows: twice the plain reference's, and a unit of rounding."""
+
+    own: float
+    reference: float
+    allowed: float
+
+    @property
+    def ok(self) -> bool:
+        return self.own <= self.allowed
+
+    def __str__(self) -> str:
+        return (
+            f"error against float64 {number(self.own)}; the plain reference's is {number(self.reference)}, "
+            f"and at most {number(self.allowed)} is allowed"
+        )
+
+
+def precision(own: Tensor, reference: Tensor, truth: Tensor, units: float = 1.0) -> Precision:
+    """Compares largest errors; `units` are units of rounding of the largest number."""
+    wide = truth.dtype
+    unit = torch.finfo(reference.dtype).eps * most(truth)
+    error = most(reference.detach().to(wide) - truth)
+    return Precision(most(own.detach().to(wide) - truth), error, 2 * error + units * unit)
+
+
+def most(x: Tensor) -> float:
+    """The largest magnitude; NaN counts as infinity."""
+    return float(torch.nan_to_num(x.detach().abs(), nan=torch.inf).max()) if x.numel() else 0.0
+
+
+def as_accurate(faults: Collection[str], gradients: Gradients, plain: Gradients, truth: Gradients | None) -> list[Row]:
+    """Rows for those of `faults` that are as close to float64 as the reference's own gradient: they are right."""
+    if truth is None:
+        return []
+    rows = []
+    for name in faults:
+        own, reference, exact = gradients.get(name), plain.get(name), truth.get(name)
+        if own is None or reference is None or exact is None or own.shape != exact.shape:
+            continue
+        measured = precision(own, reference, exact)
+        if measured.ok:
+            row = Row(name, Verdict.ROUNDING, message=f"d{name} is right: {measured}.")
+            near = torch.allclose(own, reference)
+            rows.append(replace(row, approximate=near, max_difference=most(own.double() - reference.double())))
+    return rows

@@ -1,0 +1,50 @@
+"""What float64 shows: a wrong formula stays wrong, a rounding error goes away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from backproof.proof.replays.ledger import Ledger
+from backproof.proof.report.rows import Row, Verdict
+
+_STRUCTURAL = ("F6", "F7", "F9", "F10", "F11")
+
+
+def error_of(row: Row) -> float:
+    """The largest difference that a row shows."""
+    assert row.evidence is not None
+    return abs(row.evidence.got - row.evidence.expected)
+
+
+def forgiven(rows: Iterable[Row], ledger: Ledger, plain: torch.dtype) -> list[Row]:
+    """Drops, with a note, what is wrong in float64 by no more than the rounding of the dtype the user works in."""
+    kept = []
+    for row in rows:
+        old = ledger.rows.get(row.name)
+        if old is None or old.culprit or not _rounds(row, plain, old.max_difference or 0.0):
+            kept.append(row)
+        else:
+            short = short_name(plain)
+            ledger.note(f"in float64, {row.gradient} is only as precise as {short}: no fault in {short}.")
+    return kept
+
+
+def _rounds(row: Row, plain: torch.dtype, difference: float) -> bool:
+    """Whether a fault is a narrower dtype, or no larger than its rounding: eps of the numbers, or what it showed.
+
+    An error that a structural cause explains to the last digits is none of rounding; a factor that is not quite 1
+    is what a constant kept in the narrower dtype looks like.
+    """
+    if not row.culprit or row.verdict is not Verdict.WRONG or row.evidence is None:
+        return row.verdict is Verdict.DTYPE
+    if row.cause in _STRUCTURAL:
+        return False
+    size = float(row.evidence.expected_tensor.abs().max())
+    return error_of(row) <= 16 * max(torch.finfo(plain).eps * size, difference)
+
+
+def short_name(dtype: torch.dtype) -> str:
+    """`float32` for torch.float32."""
+    return str(dtype).removeprefix("torch.")

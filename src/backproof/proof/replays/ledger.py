@@ -1,0 +1,89 @@
+"""Merging what several replays say about the same value into one row that says which replay showed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from backproof.proof.report.report import Report
+from backproof.proof.report.rows import PROVED, Row, Verdict
+from backproof.proof.verdict.fit import fitted_factor
+
+
+class Ledger:
+    """One row a value: the plain run's, until a replay finds a fault, names a cause, or proves what was untestable."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = {row.name: row for row in rows}
+        self.skipped: list[str] = []
+        self.notes: list[str] = []
+        self.excused: set[str] = set()
+
+    def skip(self, replay: str, why: str) -> None:
+        """Notes a replay that could not be made; it speaks neither for nor against the backward pass."""
+        self.skipped.append(f"{replay}: {why.rstrip('.')}.")
+
+    def note(self, text: str) -> None:
+        """Takes a remark, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def add(self, rows: Iterable[Row], replay: str) -> None:
+        """Takes the findings of a replay; the earliest that shows a fault keeps it, unless a later one knows why."""
+        for row in rows:
+            if row.name in self.excused:
+                continue
+            self.rows[row.name] = _merged(self.rows.get(row.name), row, replay)
+
+    def put(self, row: Row) -> None:
+        """Takes `row` as it is, whatever was known before."""
+        self.rows[row.name] = row
+
+    def excuse(self, row: Row) -> None:
+        """Takes `row`, and lets no replay accuse it: it suffers from damage that another line has done."""
+        self.put(row)
+        self.excused.add(row.name)
+
+    def known(self) -> set[str]:
+        """The culprits found so far, and what suffers from their damage."""
+        return {row.name for row in self.rows.values() if row.culprit} | self.excused
+
+    def unknown(self) -> set[str]:
+        """The culprits whose cause nobody has named yet."""
+        return {row.name for row in self.rows.values() if row.culprit and row.cause is None}
+
+    def counted(self) -> set[str]:
+        """The culprits whose factor is taken for a size, which another size may contradict."""
+        return {row.name for row in self.rows.values() if row.culprit and row.cause == "F8"}
+
+    def report(self) -> Report:
+        return Report(tuple(self.rows.values()), tuple(self.notes), tuple(self.skipped))
+
+
+def _knows_better(old: Row, new: Row) -> bool:
+    """Whether a replay names a cause where none was known, or finds that a factor taken for a size is a constant."""
+    if old.cause is None:
+        return new.cause is not None
+    if old.cause != "F8" or new.cause == "F8":
+        return False
+    before, now = _factor(old), _factor(new)
+    return before is not None and now is not None and abs(before - now) <= 1e-3 * abs(before)
+
+
+def _factor(row: Row) -> float | None:
+    evidence = row.evidence
+    if evidence is None or evidence.got_tensor.shape != evidence.expected_tensor.shape:
+        return None
+    return fitted_factor(evidence.got_tensor.double(), evidence.expected_tensor.double())
+
+
+def _merged(old: Row | None, new: Row, replay: str) -> Row:
+    if new.culprit and (old is None or not old.culprit or _knows_better(old, new)):
+        return replace(new, replay=replay, message=f"{new.message}\n  shown by the replay: {replay}")
+    if old is None:
+        return replace(new, replay=replay)
+    if old.verdict is Verdict.NOT_TESTABLE and new.verdict in PROVED:
+        return replace(
+            old, verdict=new.verdict, replay=replay, message=f"{old.gradient}: proved by the replay: {replay}"
+        )
+    return old

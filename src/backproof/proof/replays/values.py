@@ -1,0 +1,87 @@
+"""The outputs of a kernel beside those of its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from backproof.proof.replays.accuracy import most, precision
+from backproof.proof.replays.sides import Side
+from backproof.proof.report.rows import PROVED, Evidence, Row, Verdict, finding
+from backproof.proof.user.tensors import is_float
+
+_ILL_CONDITIONED = 8  # times what rounding the inputs does: a kernel rounds a few times more on its way
+
+
+def evidence_of(got: Tensor, expected: Tensor) -> Evidence:
+    """The largest difference between two tensors of one shape."""
+    got, expected = got.detach().cpu(), expected.detach().cpu()
+    change = torch.nan_to_num((got.double() - expected.double()).abs(), nan=torch.inf)
+    place = tuple(int(i) for i in torch.unravel_index(change.argmax(), change.shape)) if change.ndim else ()
+    return Evidence(place, float(got[place]), float(expected[place]), got, expected)
+
+
+def value_rows(
+    function: Side, reference: Side, truth: Side | None, moved: Mapping[str, Tensor] | None = None
+) -> list[Row]:
+    """A row for every output: its value beside the reference's; `moved` is what rounding the inputs does to it."""
+    rows = []
+    for name, expected in reference.outputs.items():
+        got = function.outputs.get(name)
+        if got is None:
+            rows.append(_misfit(name, "is missing among what function returns"))
+        elif got.shape != expected.shape:
+            rows.append(_misfit(name, f"has shape {list(got.shape)}, the reference's {list(expected.shape)}"))
+        elif got.dtype != expected.dtype:
+            rows.append(replace(_misfit(name, f"has dtype {got.dtype}, the reference's {expected.dtype}"),
+                                verdict=Verdict.DTYPE))  # fmt: skip
+        else:
+            right = truth.outputs[name] if truth else None
+            rows.append(_value_row(name, got, expected, right, _terms(reference), (moved or {}).get(name)))
+    return rows
+
+
+def _terms(side: Side) -> int:
+    return max((value.numel() for value in side.leaves.values() if is_float(value)), default=1)
+
+
+def _misfit(name: str, claim: str) -> Row:
+    row = Row(name, Verdict.SHAPE, label=name)
+    return replace(finding(row, None, claim, next="return what the reference returns"), verdict=Verdict.SHAPE)
+
+
+def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, terms: int, moved: Tensor | None) -> Row:
+    exact = torch.equal(got, expected)
+    if not is_float(expected):
+        verdict, near, largest = Verdict.EXACT if exact else Verdict.WRONG, exact, None
+    else:
+        near, largest = torch.allclose(got, expected, equal_nan=True), most(got.double() - expected.double())
+        eps = torch.finfo(expected.dtype).eps
+        units = 1.0 if eps > 1e-4 else terms**0.5  # sums in float32 may lose digits with their length
+        measured = precision(got, expected, expected.double() if truth is None else truth, units)
+        fine = exact or measured.ok or bool((got.isnan() == expected.isnan()).all() and near)
+        if not fine and moved is not None:
+            fine = bool(((got.double() - expected.double()).abs() <= _ILL_CONDITIONED * moved).all())
+        verdict = Verdict.EXACT if exact else Verdict.ROUNDING if fine else Verdict.WRONG
+    row = Row(name, verdict, exact=exact, approximate=near, max_difference=largest, label=name)
+    if verdict in PROVED:
+        return row
+    if is_float(expected):
+        row = replace(row, evidence=evidence_of(got, expected))
+    rows = _wrong_rows(got, expected)
+    cause = "F7" if rows and rows[-1] == len(expected) - 1 and rows == list(range(rows[0], len(expected))) else None
+    where = f"rows {rows[0]} to {rows[-1]} of {len(expected)} differ, the others are right" if rows else ""
+    advice = "look at how the last, partial tile is handled" if cause else "compare the forward passes step by step"
+    return finding(row, cause, "is not what the reference computes", where, next=advice)
+
+
+def _wrong_rows(got: Tensor, expected: Tensor) -> list[int]:
+    """The rows that differ by more than float rounding, where others do not."""
+    if expected.ndim == 0 or len(expected) < 2:
+        return []
+    near = torch.isclose(got.double(), expected.double(), rtol=1e-3, atol=1e-6, equal_nan=True)
+    wrong = (~near.reshape(len(expected), -1).all(1)).nonzero().flatten().tolist()
+    return wrong if len(wrong) < len(expected) else []

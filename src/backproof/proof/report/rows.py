@@ -1,0 +1,118 @@
+"""What is known of one gradient: its verdict, the evidence, and where a replay or another gradient comes in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from torch import Tensor
+
+from backproof.proof.report.words import apart, number
+
+
+class Verdict(StrEnum):
+    """What is known about one gradient."""
+
+    EXACT = "exact"  # bitwise equal to automatic differentiation's
+    ROUNDING = "rounding"  # right; it differs by no more than rounding may
+    INHERITED = "inherited"  # differs, but only since a gradient it is computed from is wrong
+    WRONG = "wrong"  # its own line is the fault
+    MISSING = "missing"  # there is none
+    SHAPE = "shape"  # its shape is not the value's
+    DTYPE = "dtype"  # its dtype or device is not the value's
+    NOT_FINITE = "not finite"  # NaN or infinity where a number belongs
+    NOT_TESTABLE = "not testable"  # nothing here could tell right from wrong
+    UNREACHABLE = "unreachable"  # the output does not depend on the value
+
+
+PROVED = (Verdict.EXACT, Verdict.ROUNDING)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where a gradient differs most from what its line should give, and both in full for pictures.
+
+    `got_tensor` and `expected_tensor` are detached, on the CPU, and may differ in shape where that is the
+    fault.
+    """
+
+    worst_index: tuple[int, ...]
+    got: float
+    expected: float
+    got_tensor: Tensor
+    expected_tensor: Tensor
+
+    def __str__(self) -> str:
+        place = f" at {list(self.worst_index)}" if self.worst_index else ""
+        if not math.isfinite(self.got):
+            return f"first{place or ' of all'}: got {self.got}, expected {number(self.expected)}"
+        difference = number(abs(self.got - self.expected))
+        got, expected = apart(self.got, self.expected)
+        return f"largest difference {difference}{place}: got {got}, expected {expected}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The verdict on the gradient of one value.
+
+    `exact`, `approximate` and `max_difference` compare with automatic differentiation's plain gradient, as
+    the notebooks' `cmp` does, but never broadcast; the difference is None where the two cannot be subtracted.
+    `cause` is one of "F1" to "F17", or None where nothing is wrong or the cause is unknown.
+    """
+
+    name: str
+    verdict: Verdict
+    cause: str | None = None
+    message: str = ""
+    exact: bool = False
+    approximate: bool = False
+    max_difference: float | None = None
+    culprit: bool = False
+    inherited_from: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+    replay: str | None = None
+    label: str = ""
+
+    @property
+    def gradient(self) -> str:
+        """What the gradient is called in messages."""
+        return self.label or f"d{self.name}"
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against this gradient; what could not be tested is not held against it."""
+        return self.verdict in (Verdict.EXACT, Verdict.ROUNDING) or (
+            self.verdict is Verdict.NOT_TESTABLE and self.cause is None and not self.culprit
+        )
+
+
+class Findings(Protocol):
+    """What the writers of text, page and JSON read of a report."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def skipped(self) -> tuple[str, ...]: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def culprits(self) -> tuple[Row, ...]: ...
+
+
+def finding(row: Row, cause: str | None, claim: str, *details: str, next: str) -> Row:
+    """A wrong row with a cause of its own: claim, details, the evidence that the row has, and what to try.
+
+    The claim goes on from the gradient's name, unless it begins with a capital letter's sentence of its own.
+    """
+    parts = [
+        f"{claim}." if claim[0].isupper() else f"{row.gradient} {claim}.",
+        *details,
+        str(row.evidence or ""),
+        f"next: {next}",
+    ]
+    message = "\n  ".join(part for part in parts if part)
+    return replace(row, verdict=Verdict.WRONG, cause=cause, culprit=True, inherited_from=(), message=message)

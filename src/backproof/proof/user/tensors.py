@@ -1,0 +1,40 @@
+"""Small questions about tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def is_float(value: Any) -> bool:
+    """A tensor that can carry a gradient."""
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def leaf(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A copy of `value` that autograd starts from, in the same layout where the numbers allow it."""
+    copied = value.detach().clone()
+    if dtype is not None and copied.is_floating_point():
+        copied = copied.to(dtype)
+    return copied.requires_grad_(is_float(copied))
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Equal shape, dtype and bits (a NaN equals itself, 0.0 differs from -0.0)."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return torch.equal(_bytes(a), _bytes(b))
+
+
+def _bytes(value: Tensor) -> Tensor:
+    """The bits, in memory of their own: one element may count as contiguous and still have a stride of 3."""
+    plain = value.detach().resolve_conj().resolve_neg()
+    return plain.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
+
+
+def is_finite(values: Mapping[str, Any]) -> bool:
+    """Whether every floating-point tensor among `values` is finite throughout."""
+    return all(bool(torch.isfinite(value).all()) for value in values.values() if is_float(value))

@@ -1,0 +1,224 @@
+"""Right code is never accused, however badly conditioned; real faults are, however small."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from backproof.proof.check import check
+from backproof.proof.report.report import Report
+from backproof.proof.verdict.yardstick import MULTIPLE, allowance, signed
+
+FLOATS = [torch.float32, torch.float64]
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def leaf(value: Tensor) -> Tensor:
+    return value.detach().clone().requires_grad_()
+
+
+def one_by_one(terms: Tensor) -> Tensor:
+    total = torch.zeros_like(terms[0])
+    for term in terms:
+        total = total + term
+    return total
+
+
+def names_of(report: Report) -> list[str]:
+    return [row.name for row in report.culprits]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("rows", [1, 2, 501, 3001])
+def test_sums_in_another_order(dtype: torch.dtype, rows: int) -> None:
+    """All terms of one sign: a running sum then loses most."""
+    x, w = leaf(draw(rows, 3, dtype=dtype).abs()), leaf(draw(3, seed=1, dtype=dtype))
+    y = x * w
+    dy = torch.ones_like(y)
+    dw = one_by_one((dy * x).detach())
+    assert check(y.sum(), dict(x=x, w=w, y=y, dy=dy, dw=dw, dx=(dy * w).detach())).ok
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_signed_terms_sorted_by_sign(dtype: torch.dtype) -> None:
+    """A running sum climbs to half the sum of all sizes, and comes back to almost nothing."""
+    x = leaf(draw(2000, 2, dtype=dtype).sort(0).values)
+    w = leaf(torch.ones(2, dtype=dtype))
+    dw = one_by_one(x.detach())
+    assert check((x * w).sum(), dict(x=x, w=w, dw=dw)).ok
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("sharpness", [1, 30, 1000])
+def test_sharp_softmax(dtype: torch.dtype, sharpness: int) -> None:
+    z = leaf(draw(16, 9, dtype=dtype) * sharpness)
+    p = z.softmax(1)
+    up = draw(16, 9, seed=3, dtype=dtype)
+    dz = (p * (up - (p * up).sum(1, keepdim=True))).detach()
+    assert check((p * up).sum(), dict(z=z, p=p, dp=up, dz=dz)).ok
+    y = torch.arange(16) % 9
+    dz = (z.softmax(1).detach() - functional.one_hot(y, 9)) / 16
+    assert check(functional.cross_entropy(z, y), dict(z=z, dz=dz)).ok
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [1, 8, 20])
+def test_saturation(dtype: torch.dtype, size: int) -> None:
+    z, up = leaf(draw(7, 5, dtype=dtype) * 0.1 + size), draw(7, 5, seed=1, dtype=dtype)
+    h = torch.tanh(z)
+    assert check((h * up).sum(), dict(z=z, h=h, dh=up, dz=((1 - h * h) * up).detach())).ok
+    s = 1 / (1 + torch.exp(-z))
+    assert check((s * up).sum(), dict(z=z, s=s, ds=up, dz=(s * (1 - s) * up).detach())).ok
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1e4])
+@pytest.mark.parametrize("n", [2, 3, 40])
+def test_collapsed_normalisation_far_from_zero(dtype: torch.dtype, offset: float, n: int) -> None:
+    """Subtracting the mean loses digits, and a formula that relies on sums of zero shows it."""
+    x, w, b = leaf(draw(n, 6, dtype=dtype) + offset), leaf(draw(6, seed=1, dtype=dtype)), leaf(draw(6, dtype=dtype))
+    up = draw(n, 6, seed=2, dtype=dtype)
+    mean = x.mean(0)
+    diff = x - mean
+    rstd = ((diff**2).mean(0) + 1e-5) ** -0.5
+    xhat = diff * rstd
+    y = xhat * w + b
+    with torch.no_grad():
+        u = up * w
+        collapsed = rstd / n * (n * u - u.sum(0) - xhat * (u * xhat).sum(0))
+        ddiff = rstd * u + 2 * diff * (-0.5 * rstd**3 * (u * diff).sum(0) / n)
+        dmean = -(u * rstd).sum(0)
+    names = dict(x=x, w=w, y=y, mean=mean, diff=diff, xhat=xhat, dy=up, dxhat=u, dx=collapsed)
+    assert check((y * up).sum(), names).ok
+    assert check((y * up).sum(), names | dict(ddiff=ddiff, dmean=dmean)).ok
+    fused = functional.batch_norm(x, None, None, w, b, training=True)
+    assert check((fused * up).sum(), dict(x=x, w=w, b=b, y=fused, dy=up, dx=collapsed, db=up.sum(0))).ok
+
+
+def test_layer_normalisation_of_one_feature() -> None:
+    """The normalised value is zero, or what rounding leaves of it."""
+    x, w = leaf(draw(9, 1) * 100), leaf(draw(1, seed=1))
+    up = draw(9, 1, seed=2)
+    y = functional.layer_norm(x, (1,), w)
+    assert check((y * up).sum(), dict(x=x, w=w, y=y, dy=up, dw=torch.zeros(1), dx=torch.zeros(9, 1))).ok
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("n", [1, 2, 33])
+def test_scales_layouts_and_ties(dtype: torch.dtype, scale: float, n: int) -> None:
+    x = leaf((draw(n, 5, dtype=dtype) * 2).round() * scale)
+    W = leaf(draw(5, 4, seed=1, dtype=dtype).T * 1e3)
+    a = x @ W.T
+    r = torch.relu(a)
+    top, place = r.max(1, keepdim=True)
+    with torch.no_grad():
+        dtop = torch.ones(1, 1, dtype=dtype).expand(n, 1)
+        dr = torch.zeros_like(r).scatter(1, place, dtop)
+        da = (dr.T * (a > 0).T).T
+        dW = (x.T @ da).T
+        dx = torch.stack([da[i] @ W for i in range(n)])
+    names = dict(x=x, W=W, a=a, r=r, top=top, dtop=dtop, dr=dr, da=da, dW=dW, dx=dx)
+    assert check(top.sum(), names).ok
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision(dtype: torch.dtype) -> None:
+    x, w = leaf(draw(501, 8, dtype=dtype)), leaf(draw(8, seed=1, dtype=dtype))
+    y = torch.tanh(x * w)
+    with torch.no_grad():
+        dy = 2 * y
+        dz = (1 - y * y) * dy
+        dw = (dz * x).sum(0)
+        in_float = ((1 - y.float() ** 2) * dy.float() * x.float()).sum(0).to(dtype)
+    for gradient in (dw, in_float):
+        assert check((y**2).sum(), dict(x=x, w=w, y=y, dy=dy, dw=gradient)).ok
+    assert names_of(check((y**2).sum(), dict(x=x, w=w, y=y, dy=dy, dw=2 * dw))) == ["w"]
+
+
+def test_a_long_sum_in_half_precision_is_a_fault() -> None:
+    x, w = leaf(draw(3000, 4, dtype=torch.bfloat16).abs()), leaf(torch.ones(4, dtype=torch.bfloat16))
+    y = x * w
+    stuck = one_by_one(x.detach())  # a running sum in bfloat16 stops growing
+    assert names_of(check(y.sum(), dict(x=x, w=w, y=y, dy=torch.ones_like(y), dw=stuck))) == ["w"]
+
+
+def linear(n: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    x, W = draw(n, 6, dtype=dtype), leaf(draw(6, 4, seed=1, dtype=dtype))
+    y = x @ W
+    up = draw(n, 4, seed=2, dtype=dtype)
+    return dict(x=x, W=W, y=y, dy=up, loss=(y * up).sum(), dW=x.T @ up)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n", [2, 33, 1000])
+def test_small_faults_are_told_from_rounding(dtype: torch.dtype, n: int) -> None:
+    names = linear(n, dtype)
+    x, up, dW = names["x"], names["dy"], names["dW"]
+    one = dW.clone()
+    one[3, 2] *= 1.001
+    faults = {
+        "n - 1 for n": dW * (n / (n - 1)),
+        "a row left out": x[:-1].T @ up[:-1],
+        "one in a thousand": dW * 1.001,
+        "one element": one,
+        "another scale": dW * (1 + 1e-3 * draw(6, 4, seed=9, dtype=dtype)),
+    }
+    assert check(names["loss"], names).ok
+    for what, wrong in faults.items():
+        assert names_of(check(names["loss"], {**names, "dW": wrong})) == ["W"], what
+
+
+def test_a_wrong_row_is_seen_beside_a_huge_one() -> None:
+    x = draw(20, 5)
+    x[3] *= 2000
+    W = leaf(draw(5, 4, seed=1))
+    y = x @ W
+    h = torch.sigmoid(y) * y
+    up = draw(20, 4, seed=2)
+    s = torch.sigmoid(y).detach()
+    dy = up * (s + y.detach() * s * (1 - s))
+    names = dict(W=W, y=y, h=h, dh=up, dy=dy, loss=(h * up).sum())
+    assert check(names["loss"], names).ok
+    assert names_of(check(names["loss"], {**names, "dy": up * (s - y.detach() * s * (1 - s))})) == ["y"]
+
+
+def test_two_shares_from_one_operation_that_cancel() -> None:
+    """x - x sends back a gradient and its negative; what rounds between the two is no fault."""
+    x = leaf(draw(40, 6) * 1e-4)
+    nothing = x - x
+    square = x**2
+    loss = (nothing * 1e3 + square).sum()
+    dnothing = torch.full_like(x, 1e3)
+    dsquare = torch.ones_like(x)
+    dx = 2 * x.detach() * dsquare + (dnothing - dnothing)
+    report = check(loss, dict(x=x, nothing=nothing, square=square, dnothing=dnothing, dsquare=dsquare, dx=dx))
+    assert report.ok, report
+    assert not report["x"].exact
+
+
+def test_random_signs_neither_cancel_nor_touch_the_users_generator() -> None:
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    generator = torch.Generator().manual_seed(0)
+    one, other = signed(torch.ones(1000), generator), signed(torch.ones(1000), generator)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert float(one.abs().min()) >= 0.75 and float(one.abs().max()) <= 1.25
+    assert bool(((one + other) != 0).all())
+    assert abs(float(one.mean())) < 0.1
+
+
+def test_the_allowance_grows_with_the_sum_but_not_in_half_precision() -> None:
+    eps = torch.finfo(torch.float32).eps
+    assert allowance(eps, 100.0) == pytest.approx(10 * allowance(eps, 1.0))
+    assert allowance(eps, 1.0) == pytest.approx(MULTIPLE * eps)
+    half = torch.finfo(torch.bfloat16).eps
+    assert allowance(half, 100.0) == allowance(half, 1.0) < 0.05
+    assert math.isclose(allowance(half, 1.0) / half, 4)
