@@ -6,7 +6,7 @@ from torch import Tensor
 
 from backproof.proof.graph.graph import OUTPUT, trace
 from backproof.proof.graph.node import place
-from backproof.proof.graph.passes import between, forced, no_trace, plain, share
+from backproof.proof.graph.passes import autograds, between, forced, no_trace, share
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def test_an_output_without_a_name_reads_what_it_is_computed_from(residual: dict[
     assert set(trace(values, residual["loss"]).readers["a"]) == {"b", OUTPUT}
 
 
-def test_plain_is_what_autograd_gives(residual: dict[str, Tensor]) -> None:
+def test_autograds_are_what_autograd_gives(residual: dict[str, Tensor]) -> None:
     names = ["x", "w", "a", "b"]
     theirs = torch.autograd.grad(residual["loss"], [residual[name] for name in names], retain_graph=True)
-    ours = plain(trace(residual, residual["loss"]))
+    ours = autograds(trace(residual, residual["loss"]))
     for name, gradient in zip(names, theirs, strict=True):
         own = ours[name]
         assert own is not None
@@ -54,7 +54,7 @@ def test_the_forced_pass_hands_on_the_gradients_it_is_given(residual: dict[str, 
     graph = trace(residual, residual["loss"])
     mine = torch.full_like(residual["a"], 3.0)
     arrived = forced(graph, {"a": mine})
-    right = plain(graph)["a"]
+    right = autograds(graph)["a"]
     assert arrived["a"] is not None and right is not None
     assert torch.equal(arrived["a"], right)  # what arrives at a is noted before it is replaced
     expected = residual["x"].detach().T @ (3.0 * (1 - residual["a"].detach() ** 2))
@@ -65,7 +65,7 @@ def test_the_forced_pass_hands_on_the_gradients_it_is_given(residual: dict[str, 
 
 def test_the_shares_of_a_value_add_up_to_its_gradient(residual: dict[str, Tensor]) -> None:
     graph = trace(residual, residual["loss"])
-    own = plain(graph)
+    own = autograds(graph)
     shares = []
     for reader in graph.readers["a"]:
         upstream = own[reader]
@@ -105,7 +105,7 @@ def test_no_hook_and_no_grad_stays_behind(residual: dict[str, Tensor]) -> None:
         forced(graph, {"a": torch.ones_like(residual["a"]), "b": torch.ones_like(residual["b"])})
     assert residual["a"].grad is None and residual["x"].grad is None
     before = torch.autograd.grad(residual["loss"], residual["x"], retain_graph=True)[0]
-    assert plain(graph)["x"] is not None
+    assert autograds(graph)["x"] is not None
     assert torch.equal(before, torch.autograd.grad(residual["loss"], residual["x"])[0])
     assert not residual["a"]._backward_hooks
 
@@ -114,7 +114,7 @@ def test_hooks_are_taken_off_when_the_pass_fails(residual: dict[str, Tensor]) ->
     graph = trace(residual, residual["loss"])
     with pytest.raises(RuntimeError):
         forced(graph, {"a": torch.ones(5, 5)})
-    right = plain(graph)["w"]
+    right = autograds(graph)["w"]
     assert right is not None
     assert torch.equal(right, torch.autograd.grad(residual["loss"], residual["w"])[0])
 
@@ -132,6 +132,6 @@ def test_a_value_changed_in_place_is_the_changed_one() -> None:
     y = x * 2
     y.add_(1)
     loss = (y * 3).sum()
-    arrived = plain(trace(dict(x=x, y=y), loss))
+    arrived = autograds(trace(dict(x=x, y=y), loss))
     assert arrived["y"] is not None
     assert torch.equal(arrived["y"], torch.full((4,), 3.0))

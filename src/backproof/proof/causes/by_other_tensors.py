@@ -46,7 +46,7 @@ def _others(fault: Fault) -> Iterator[tuple[str, Tensor]]:
         if name == fault.name or name in fault.readers:
             continue
         own = fault.case.handed.get(name) if name in at_hand else None
-        for gradient in (own, fault.case.plain.get(name)):
+        for gradient in (own, fault.case.autograds.get(name)):
             if gradient is not None and gradient.shape == fault.got.shape and not gradient.is_sparse:
                 yield name, gradient
 
@@ -135,7 +135,7 @@ def _of_shape(fault: Fault, part: Part) -> Iterator[tuple[str, str, Tensor]]:
     for name in fault.at_hand:
         if name == part.reader and direct:
             continue
-        for gradient in (fault.case.handed.get(name), fault.case.plain.get(name)):
+        for gradient in (fault.case.handed.get(name), fault.case.autograds.get(name)):
             if gradient is not None and gradient.shape == shape and not gradient.is_sparse:
                 found += 1
                 yield name, fault.case.d(name), gradient

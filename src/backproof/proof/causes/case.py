@@ -28,7 +28,7 @@ class Case:
     handed: Mapping[str, Tensor]
     handed_dead: Mapping[str, Tensor]
     unreachable: frozenset[str]
-    plain: Mapping[str, Tensor | None]
+    autograds: Mapping[str, Tensor | None]
     blames: Blames
     label: Callable[[str], str]
     usual: Mapping[int, int]
@@ -42,7 +42,7 @@ class Case:
         """Culprits that were changed in place, and the gradients that had been computed from them before."""
         found: dict[str, list[str]] = {}
         for name, one in self.blames.found.items():
-            for reader in self.graph.readers[name] if one.seen == "changed after use" else ():
+            for reader in self.graph.readers[name] if one.decision.as_used else ():
                 blamed = self.blames.found.get(reader)
                 if blamed is not None and blamed.culprit and self.handed[reader]._version > 0:
                     found.setdefault(reader, []).append(name)

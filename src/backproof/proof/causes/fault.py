@@ -37,12 +37,9 @@ class Fault:
         self.graph = case.graph
         self.name = blamed.name
         self.value = case.graph.values[blamed.name].detach()
-        self.given = blamed.got
-        self.got = blamed.got.double()
-        self.expected = blamed.expected.double()
-        self.plain = blamed.plain.double()
-        self.yardstick = blamed.yardstick
-        self.allowed = blamed.yardstick.allowed.double()
+        self.given, self.yardstick = blamed.numbers.got, blamed.numbers.yardstick
+        self.got, self.expected = self.given.double(), blamed.numbers.expected.double()
+        self.allowed = self.yardstick.allowed.double()
         self.readers = case.graph.readers[blamed.name]
         self.passes = [_PASSES]  # shared with `inside`
 

@@ -27,7 +27,6 @@ def told(row: Row, fault: Fault, finding: Finding | None) -> Row:
         cause=finding.cause if finding else None,
         message="\n".join(lines),
         evidence=evidence,
-        culprit=True,
     )
 
 

@@ -19,7 +19,7 @@ from backproof.proof.graph.node import CHANGED, Node, Place, PreHook, consumed, 
 _SMALL = 5_000_000  # elements; below, threads do not pay
 
 
-def plain(graph: Graph) -> dict[str, Tensor | None]:
+def autograds(graph: Graph) -> dict[str, Tensor | None]:
     """Autograd's own gradient of every value; None where the output does not depend on it."""
     return forced(graph, {})
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import dense
-from backproof.proof.report.rows import Verdict
 from backproof.proof.report.words import listed
+from backproof.proof.verdict.decide import Known
 
 Label = Callable[[str], str]
 
@@ -21,9 +21,8 @@ Label = Callable[[str], str]
 class Form:
     """What a gradient looks like before a number of it is read."""
 
-    verdict: Verdict | None
+    known: Known | None  # None where the numbers can be compared, and decide
     message: str = ""
-    culprit: bool = False
     gradient: Tensor | None = None  # in the value's own shape, dtype and device, where it could be brought there
     cause: str | None = None
     roots: tuple[str, ...] = ()
@@ -33,15 +32,15 @@ def excuse_heirs(graph: Graph, forms: dict[str, Form], gradients: Mapping[str, T
     """A shape that comes from broadcasting with an upstream gradient of the wrong shape is inherited."""
     for name in graph.names:
         given = gradients.get(name)
-        if name not in forms or forms[name].verdict is not Verdict.SHAPE or given is None:
+        if name not in forms or forms[name].known is not Known.OTHER_SHAPE or given is None:
             continue
         for reader in graph.readers[name]:
             above = gradients.get(reader)
-            if above is None or forms[reader].verdict not in (Verdict.SHAPE, Verdict.INHERITED):
+            if above is None or forms[reader].known not in (Known.OTHER_SHAPE, Known.SHAPE_FROM_ABOVE):
                 continue
             if given.shape in _broadcast(graph.values[name].shape, graph.values[reader].shape, above.shape):
                 roots = forms[reader].roots or (reader,)
-                forms[name] = Form(Verdict.INHERITED, roots=(*forms[name].roots, *roots))
+                forms[name] = Form(Known.SHAPE_FROM_ABOVE, roots=(*forms[name].roots, *roots))
 
 
 def _broadcast(value: torch.Size, reader: torch.Size, above: torch.Size) -> Iterator[torch.Size]:
@@ -51,29 +50,26 @@ def _broadcast(value: torch.Size, reader: torch.Size, above: torch.Size) -> Iter
 
 
 def form_of(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | None, label: Label) -> Form:
-    """Kind, layout, graph, device, dtype and shape, in this order; no verdict where the numbers can be compared."""
+    """Kind, layout, graph, device, dtype and shape, in this order; no word where the numbers can be compared."""
     d = label(name)
     if value is None:
-        return Form(Verdict.MISSING, f"{d} has no value: there is no tensor called {name}.", True, cause="F4")
+        return Form(Known.NO_VALUE, f"{d} has no value: there is no tensor called {name}.", cause="F4")
     if not value.is_floating_point():
         kind = str(value.dtype).removeprefix("torch.")
         if value.is_complex():
-            return Form(
-                Verdict.NOT_TESTABLE,
-                f"{d} is not judged: {name} is complex ({kind}), and only real values are.",
-            )
+            return Form(Known.COMPLEX, f"{d} is not judged: {name} is complex ({kind}), and only real values are.")
         return Form(
-            Verdict.DTYPE if gradient is not None else Verdict.NOT_TESTABLE,
+            Known.NO_GRADIENT_OF_INTEGERS if gradient is None else Known.INTEGER,
             f"{d} is not judged: {name} holds integers ({kind}), and integers have no gradient.",
         )
     if value.layout is not torch.strided:
-        return Form(Verdict.NOT_TESTABLE, f"{d} is not judged: {name} is sparse; check its dense values instead.")
+        return Form(Known.SPARSE, f"{d} is not judged: {name} is sparse; check its dense values instead.")
     if gradient is not None and (gradient.is_nested or gradient.is_quantized):
         kind = "nested" if gradient.is_nested else "quantized"
-        return Form(Verdict.DTYPE, f"{d} is not judged: it is {kind}, and {name} an ordinary tensor.", True)
+        return Form(Known.NOT_ORDINARY, f"{d} is not judged: it is {kind}, and {name} an ordinary tensor.")
     if not value.requires_grad:
         return Form(
-            Verdict.UNREACHABLE,
+            Known.NO_GRAPH,
             f"{d} is not judged: {name} has no graph, so nothing tells what its gradient should be.\n  next: call "
             f"{name}.requires_grad_() before the forward pass if it is an input; if it is computed, compute it outside "
             "torch.no_grad() and without .detach() or .data",
@@ -81,9 +77,9 @@ def form_of(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | No
     if not graph.reaches_output(name):
         return _unreachable(d, name, value, gradient)
     if gradient is None:
-        return Form(Verdict.MISSING, culprit=True, cause="F4")
+        return Form(Known.ABSENT, cause="F4")
     if name in graph.blocked:
-        return Form(Verdict.NOT_TESTABLE, _blocked(d, name, graph), cause="F3")
+        return Form(Known.BLOCKED, _blocked(d, name, graph), cause="F3")
     return _fitted(d, name, value, gradient)
 
 
@@ -100,9 +96,9 @@ def _blocked(d: str, name: str, graph: Graph) -> str:
 def _unreachable(d: str, name: str, value: Tensor, gradient: Tensor | None) -> Form:
     if gradient is None or not bool((dense(gradient) != 0).any()):
         given = "there is no gradient to prove" if gradient is None else f"a {d} of zeros is right, and proves nothing"
-        return Form(Verdict.NOT_TESTABLE, f"{d}: the output does not depend on {name}, so {given}.")
+        return Form(Known.UNUSED_AND_ZERO, f"{d}: the output does not depend on {name}, so {given}.")
     fits = gradient.shape == value.shape and gradient.dtype == value.dtype and gradient.device == value.device
-    return Form(Verdict.UNREACHABLE, gradient=dense(gradient.detach()) if fits else None)
+    return Form(Known.UNUSED, gradient=dense(gradient.detach()) if fits else None)
 
 
 def _fitted(d: str, name: str, value: Tensor, gradient: Tensor) -> Form:
@@ -113,11 +109,11 @@ def _fitted(d: str, name: str, value: Tensor, gradient: Tensor) -> Form:
         message = (
             f"{d} is on {gradient.device}, and {name} on {value.device}.\n  next: move it with {d}.to({name}.device)"
         )
-        return moved if moved.verdict is Verdict.SHAPE else Form(Verdict.DTYPE, message, True, moved.gradient)
+        return moved if moved.known is Known.OTHER_SHAPE else Form(Known.OTHER_DEVICE, message, moved.gradient)
     if gradient.shape != value.shape:
-        return Form(Verdict.SHAPE, culprit=True)
+        return Form(Known.OTHER_SHAPE)
     if gradient.dtype != value.dtype:
-        return Form(Verdict.DTYPE, culprit=True, gradient=gradient.to(value.dtype))
+        return Form(Known.OTHER_DTYPE, gradient=gradient.to(value.dtype))
     if gradient.numel() == 0:
-        return Form(Verdict.NOT_TESTABLE, f"{d} is empty, as {name} is: there is no number to compare.")
+        return Form(Known.EMPTY, f"{d} is empty, as {name} is: there is no number to compare.")
     return Form(None, gradient=gradient)

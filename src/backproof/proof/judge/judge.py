@@ -11,15 +11,16 @@ from torch import Tensor
 from backproof.proof.causes.case import Case
 from backproof.proof.graph.graph import Graph, trace, without_changed
 from backproof.proof.graph.node import CHANGED, dense
-from backproof.proof.graph.passes import as_recorded, no_trace, one_thread, plain
+from backproof.proof.graph.passes import as_recorded, autograds, no_trace, one_thread
 from backproof.proof.judge.forms import Form, Label, excuse_heirs, form_of
 from backproof.proof.judge.messages import explain
 from backproof.proof.judge.misfit import explain_misfit
 from backproof.proof.judge.unreachable import explain_unreachable
 from backproof.proof.report.report import Report
-from backproof.proof.report.rows import Row, Verdict
+from backproof.proof.report.rows import Row
 from backproof.proof.report.words import listed
 from backproof.proof.verdict.blame import Blame, blame
+from backproof.proof.verdict.decide import Known, row_of
 
 
 class CannotJudgeError(ValueError):
@@ -87,12 +88,12 @@ def _refuse(output: Tensor, upstream: Tensor | None) -> None:
 def _own(graph: Graph) -> tuple[Graph, dict[str, Tensor | None]]:
     """Autograd's own gradients, or as many as it can give where a saved value was changed in place."""
     try:
-        return graph, plain(graph)
+        return graph, autograds(graph)
     except RuntimeError as error:
         if CHANGED not in str(error):
             raise
     graph = without_changed(graph)
-    return graph, plain(graph)
+    return graph, autograds(graph)
 
 
 def _best_twins_first(
@@ -147,20 +148,14 @@ def _report(
     forms = {name: form_of(graph, name, values.get(name), gradient, label) for name, gradient in gradients.items()}
     usable = {name: form.gradient for name, form in forms.items() if form.gradient is not None}
     excuse_heirs(graph, forms, gradients)
-    shapes = (Verdict.SHAPE, Verdict.INHERITED)
-    misfits = {name: kind for name, form in forms.items() if (kind := form.verdict) in shapes and kind}
-    dead = {
-        name: form.gradient
-        for name, form in forms.items()
-        if form.verdict is Verdict.UNREACHABLE and form.gradient is not None
-    }
+    shapes = (Known.OTHER_SHAPE, Known.SHAPE_FROM_ABOVE)
+    misfits = {name: form.known.verdict for name, form in forms.items() if form.known in shapes and form.known}
+    unused = frozenset(name for name, form in forms.items() if form.known is Known.UNUSED)
+    dead = {name: gradient for name, gradient in usable.items() if name in unused}
     usable = {name: gradient for name, gradient in usable.items() if name not in dead}
     blames = blame(graph, usable, own, misfits)
     handed = {name: gradient for name, gradient in usable.items() if graph.twin(name) == name}
-    unreachable = frozenset(
-        name for name, form in forms.items() if form.verdict is Verdict.UNREACHABLE and not form.message
-    )
-    case = Case(graph, values, handed, dead, unreachable, own, blames, label, usual)
+    case = Case(graph, values, handed, dead, unused, own, blames, label, usual)
     order = [name for name in graph.names if name in gradients] + [
         name for name in gradients if name not in graph.places
     ]
@@ -174,23 +169,31 @@ def _report(
 
 def _row(name: str, given: Tensor | None, form: Form, blamed: Blame | None, case: Case) -> Row:
     d = case.label(name)
-    own = case.plain.get(name)
-    compared = _compared(given, None if own is None else dense(own))
-    row = Row(name, form.verdict or Verdict.NOT_TESTABLE, form.cause, form.message, *compared, form.culprit, label=d)
-    if form.verdict is Verdict.INHERITED:
+    own = case.autograds.get(name)
+    known = form.known or (Known.NOTHING_OF_AUTOGRADS if blamed is None else blamed.decision.known)
+    exact, approximate, difference = _compared(given, None if own is None else dense(own))
+    row = row_of(
+        name,
+        known,
+        cause=form.cause,
+        message=form.message,
+        exact=exact,
+        approximate=approximate,
+        max_difference=difference,
+        label=d,
+    )
+    if known is Known.SHAPE_FROM_ABOVE:
         roots = listed([case.d(root) for root in form.roots])
         return replace(row, message=f"{d}: its shape is inherited from {roots}.", inherited_from=form.roots)
-    if form.verdict is Verdict.UNREACHABLE and not form.message:
+    if known is Known.UNUSED:
         return explain_unreachable(row, given, case)
-    if form.culprit and not form.message:
-        return explain_misfit(row, given, blamed, case)
-    if blamed is None or form.verdict is not None:
-        return row
-    return explain(row, blamed, case)
+    if form.known is not None:
+        return explain_misfit(row, given, blamed, case) if known.at_fault and not form.message else row
+    return row if blamed is None else explain(row, blamed, case)
 
 
 def _compared(given: Tensor | None, own: Tensor | None) -> tuple[bool, bool, float | None]:
-    """`exact`, `approximate` and `max_difference` against autograd's plain gradient, without broadcasting."""
+    """`exact`, `approximate` and `max_difference` against autograd's own gradient, without broadcasting."""
     if given is None or own is None or given.is_nested or given.is_quantized:
         return False, False, None
     if given.shape != own.shape or given.device != own.device:

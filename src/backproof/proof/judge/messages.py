@@ -15,17 +15,19 @@ from backproof.proof.judge import unreachable as reach
 from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.report.words import listed, number
 from backproof.proof.verdict.blame import Blame
+from backproof.proof.verdict.decide import Known, ruled
 
 
 def explain(row: Row, blamed: Blame, case: Case) -> Row:
     """The row of a gradient of the right shape and dtype."""
-    row = replace(row, verdict=blamed.verdict)
+    row = ruled(row, blamed.decision.known)
     d = case.d(row.name)
     if blamed.culprit:
         return _culprit(row, blamed, case)
     if blamed.verdict is Verdict.INHERITED:
-        roots = listed([case.d(root) for root in blamed.roots])
-        return replace(row, message=f"{d}: inherited from {roots}; this line is right.", inherited_from=blamed.roots)
+        roots = blamed.decision.roots
+        said = f"{d}: inherited from {listed([case.d(root) for root in roots])}; this line is right."
+        return replace(row, message=said, inherited_from=roots)
     if blamed.verdict is Verdict.NOT_TESTABLE:
         return replace(row, message=_not_testable(d, blamed))
     if blamed.verdict is Verdict.NOT_FINITE:
@@ -49,7 +51,7 @@ def _culprit(row: Row, blamed: Blame, case: Case) -> Row:
             f"{d} is not judged: {row.name} and {twin} are one tensor, of which autograd knows the whole gradient only "
             f"({total}); {d} is a part of it."
         )
-        return replace(row, verdict=Verdict.NOT_TESTABLE, culprit=False, message=message)
+        return ruled(row, Known.PART_OF_A_TWIN, message=message)
     causes = {finding.cause for finding in found}
     if len(causes) <= 1:
         return told(row, fault, found[0] if found else None)
@@ -87,9 +89,9 @@ def _not_finite(fault: Fault) -> Finding:
 
 
 def _not_testable(d: str, blamed: Blame) -> str:
-    if not bool((blamed.expected != 0).any()):
+    if not bool((blamed.numbers.expected != 0).any()):
         return f"{d} is zero, as it should be here, and a zero proves nothing: a missing term would not show."
-    size = number(float(blamed.expected.abs().max()))
+    size = number(float(blamed.numbers.expected.abs().max()))
     return (
         f"{d} is not testable here: all its terms cancel, and what is left ({size}) is rounding. "
         "prove() tests it with a random upstream gradient."
@@ -98,7 +100,7 @@ def _not_testable(d: str, blamed: Blame) -> str:
 
 def _rounding(row: Row, blamed: Blame, case: Case) -> str:
     d, place = case.d(row.name), case.graph.places[row.name]
-    if torch.equal(blamed.got, blamed.expected):
+    if torch.equal(blamed.numbers.got, blamed.numbers.expected):
         return f"{d}: exact, given the rounding of the gradients above."
     for reader in case.graph.readers[row.name]:
         node = case.graph.places[reader][0]

@@ -46,7 +46,7 @@ def _dtype(row: Row, given: Tensor, blamed: Blame | None, case: Case) -> Row:
     lines = [f"{d} has dtype {own}, and {row.name} has {wanted}.", f"  converted to {wanted}, {numbers}."]
     evidence = None
     if blamed is not None:
-        evidence = worst(blamed.got, blamed.expected)
+        evidence = worst(blamed.numbers.got, blamed.numbers.expected)
         lines += [] if right else [f"  {evidence}"]
     lines.append(f"  next: compute it in {wanted}")
     return replace(row, message="\n".join(lines), evidence=evidence, cause="F5" if lower and right else None)
@@ -54,8 +54,9 @@ def _dtype(row: Row, given: Tensor, blamed: Blame | None, case: Case) -> Row:
 
 def _far(blamed: Blame, given: Tensor) -> bool:
     eps = torch.finfo(given.dtype).eps if given.is_floating_point() else 0.0
-    allowed = blamed.yardstick.allowed * max(1.0, eps / blamed.yardstick.eps)
-    return bool(((blamed.got - blamed.expected).abs() > allowed).any())
+    got, expected, yardstick = blamed.numbers.got, blamed.numbers.expected, blamed.numbers.yardstick
+    allowed = yardstick.allowed * max(1.0, eps / yardstick.eps)
+    return bool(((got - expected).abs() > allowed).any())
 
 
 def _shape(row: Row, given: Tensor, case: Case) -> Row:

@@ -12,6 +12,7 @@ from backproof.proof.graph.node import dense
 from backproof.proof.graph.passes import share
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import listed
+from backproof.proof.verdict.decide import Known, ruled
 
 
 def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
@@ -35,7 +36,7 @@ def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
     else:
         lines.append(f"  nothing on the way to {case.d(case.graph.output)} reads {name}.")
         lines.append(f"  next: use {name} in the forward pass, or leave {d} out")
-    return replace(row, message="\n".join(lines), culprit=True, cause="F3" if changed else "F4")
+    return ruled(row, Known.UNUSED_ITSELF, message="\n".join(lines), cause="F3" if changed else "F4")
 
 
 def _last_ones(case: Case, name: str) -> list[str]:

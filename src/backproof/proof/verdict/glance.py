@@ -1,4 +1,4 @@
-"""Verdicts without a diagnosis: what a replay asks first, since it usually has nothing new to explain."""
+"""Verdicts without a diagnosis: what a replay asks first, since it usually has nothing new to exautograds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backproof.proof.graph.graph import trace
 from backproof.proof.graph.node import dense
-from backproof.proof.graph.passes import no_trace, plain
+from backproof.proof.graph.passes import autograds, no_trace
 from backproof.proof.report.rows import PROVED, Row, Verdict
 from backproof.proof.verdict.blame import blame
 
@@ -50,7 +50,7 @@ def glance(
                 usable[name] = dense(gradient.detach())
         if not usable:
             return Glance(frozenset(faults), {})
-        found = blame(graph, usable, plain(graph), misshapen).found
+        found = blame(graph, usable, autograds(graph), misshapen).found
     faults |= {name for name, one in found.items() if one.culprit}
     good = (*PROVED, Verdict.INHERITED)
     return Glance(

@@ -1,0 +1,192 @@
+"""Who decides that a gradient is wrong? This file, and no other: elsewhere it is gathered what is known.
+
+Each gradient is compared twice, with automatic differentiation's own and with what its line should have given for
+the upstream gradients that the user really had (the forced pass of `blame.py`):
+
+| autograd's own | what the user's upstream gradients should give | verdict                       |
+| -------------- | ---------------------------------------------- | ----------------------------- |
+| equal          | equal                                          | exact, or rounding            |
+| differs        | equal                                          | inherited                     |
+| either         | differs                                        | wrong: this line is the fault |
+
+`Known` is the whole table: that one, what is known before a number is read, and what replays add.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from backproof.proof.report.rows import PROVED, Row, Verdict
+from backproof.proof.verdict.yardstick import Yardstick, outside, within
+
+_FINGERPRINT = 12  # elements of pure rounding that, equal to the last bit, cannot be so by chance
+
+
+class Known(Enum):
+    """What may be known of a gradient; the verdict that it makes, whether the line is at fault, and its meaning."""
+
+    # before a number is read
+    NO_VALUE = Verdict.MISSING, True, "there is no tensor of its value's name"
+    COMPLEX = Verdict.NOT_TESTABLE, False, "its value is complex, and only real ones are judged"
+    INTEGER = Verdict.DTYPE, False, "its value holds integers, which have no gradient"
+    NO_GRADIENT_OF_INTEGERS = Verdict.NOT_TESTABLE, False, "its value holds integers, and it has none, as is right"
+    SPARSE = Verdict.NOT_TESTABLE, False, "its value is sparse"
+    NOT_ORDINARY = Verdict.DTYPE, True, "it is nested or quantized, and its value is not"
+    NO_GRAPH = Verdict.UNREACHABLE, False, "automatic differentiation does not follow its value"
+    UNUSED_AND_ZERO = Verdict.NOT_TESTABLE, False, "the output does not depend on its value, and it is zero or none"
+    UNUSED = Verdict.UNREACHABLE, False, "the output does not depend on its value, since what reads that is unused too"
+    UNUSED_ITSELF = Verdict.UNREACHABLE, True, "nothing on the way to the output reads its value"
+    ABSENT = Verdict.MISSING, True, "there is none, and the output depends on its value"
+    BLOCKED = Verdict.NOT_TESTABLE, False, "autograd cannot go back past a value that was changed in place"
+    OTHER_DEVICE = Verdict.DTYPE, True, "it is on another device than its value"
+    OTHER_SHAPE = Verdict.SHAPE, True, "its shape is not its value's"
+    SHAPE_FROM_ABOVE = Verdict.INHERITED, False, "its shape is what a gradient of a wrong shape above broadcasts to"
+    OTHER_DTYPE = Verdict.DTYPE, True, "its dtype is not its value's"
+    NOTHING_OF_AUTOGRADS = Verdict.NOT_TESTABLE, False, "automatic differentiation has none to compare it with"
+    EMPTY = Verdict.NOT_TESTABLE, False, "it has no element"
+    # the numbers, in the order in which they are looked at
+    NOT_FINITE = Verdict.NOT_FINITE, True, "NaN or infinity where its line should have given a number"
+    NOT_FINITE_ANYWAY = Verdict.NOT_FINITE, False, "automatic differentiation's own is not finite either"
+    AS_USED = Verdict.INHERITED, False, "right for an upstream gradient that was changed in place afterwards"
+    BEHIND_A_SHAPE = Verdict.INHERITED, False, "differs, and cannot be judged behind a gradient of a wrong shape"
+    DIFFERS = Verdict.WRONG, True, "its line should have given other numbers"
+    HEIR = Verdict.INHERITED, False, "what its line should have given; a gradient it is computed from is wrong"
+    NEGATED_NOISE = Verdict.WRONG, True, "the rounding left of a zero, negated bit for bit"
+    NOISE = Verdict.NOT_TESTABLE, False, "zero, or the rounding left of one, which a wrong line might give as well"
+    EQUAL_BITS = Verdict.EXACT, False, "automatic differentiation's own, bit for bit"
+    EQUAL = Verdict.ROUNDING, False, "automatic differentiation's own, to rounding"
+    # beside a plain reference
+    VALUE_DIFFERS = Verdict.WRONG, True, "the output of a kernel is not what its reference computes"
+    AS_PRECISE = Verdict.ROUNDING, False, "as close to float64 as the reference's own gradient"
+    # what else explains the numbers
+    PART_OF_A_TWIN = Verdict.NOT_TESTABLE, False, "one tensor has two names, and this is the share of one of them"
+    READ_DAMAGE = Verdict.INHERITED, False, "right for what it read, which another line had changed in place"
+    SHOWN_BY_A_REPLAY = Verdict.WRONG, True, "a second run, under other conditions, shows that its line is wrong"
+    RAISES = Verdict.WRONG, True, "the backward pass raises under some conditions"
+
+    def __init__(self, verdict: Verdict, at_fault: bool, meaning: str) -> None:
+        self.verdict, self.at_fault, self.meaning = verdict, at_fault, meaning
+
+
+def row_of(name: str, known: Known, **fields: Any) -> Row:
+    """A new row with the verdict that `known` makes."""
+    return Row(name, known.verdict, culprit=known.at_fault, **fields)
+
+
+def ruled(row: Row, known: Known, **fields: Any) -> Row:
+    """`row` with the verdict that `known` makes in place of its own, and other fields."""
+    roots = row.inherited_from if known.verdict in (Verdict.INHERITED, Verdict.UNREACHABLE) else ()
+    return replace(row, **{"verdict": known.verdict, "culprit": known.at_fault, "inherited_from": roots, **fields})
+
+
+def prevailing(before: Row | None, now: Row, *, knows_better: bool) -> Row:
+    """Of what was known of a gradient and what a replay says now, what holds.
+
+    The first to show a fault keeps it, unless a later one `knows_better` why; a proof counts where nothing could be
+    tested before; anything else that a replay finds right is no news.
+    """
+    if before is None:
+        return now
+    if now.culprit and (not before.culprit or knows_better):
+        return now
+    if before.verdict is Verdict.NOT_TESTABLE and now.verdict in PROVED:
+        return replace(before, verdict=now.verdict)
+    return before
+
+
+class Numbers(NamedTuple):
+    """A gradient that can be compared, and all that it is compared with; all tensors have its value's shape."""
+
+    got: Tensor
+    expected: Tensor  # what its line should have given for the upstream gradients that were there
+    autograds: Tensor
+    yardstick: Yardstick
+    roots: Mapping[str, Verdict | None]  # the culprits that its upstream gradients are, or suffer from
+    as_used: Tensor | None = None  # `expected`, had no upstream gradient been changed in place after use
+
+
+class Decision(NamedTuple):
+    """What is known of the numbers, the culprits that they suffer from, and whether they are right only `as_used`."""
+
+    known: Known
+    roots: tuple[str, ...] = ()
+    as_used: bool = False
+
+
+def of_numbers(numbers: Numbers) -> Decision:
+    """The table's second part, from top to bottom."""
+    got, expected, autograds, yardstick, suffered, as_used = numbers
+    roots = tuple(suffered)
+    finite = torch.isfinite(expected)
+    if bool((finite & ~torch.isfinite(got)).any()):
+        return Decision(Known.NOT_FINITE, roots)
+    if bool((~finite).any()) and not roots:
+        return Decision(Known.NOT_FINITE_ANYWAY)
+    if bool((outside(got, expected, yardstick.allowed) & finite).any()):
+        if as_used is not None and within(got, as_used, yardstick):
+            equal = within(got, autograds, yardstick)
+            return Decision(_equal(got, autograds) if equal else Known.AS_USED, () if equal else roots, as_used=True)
+        if roots and _stands_alone(got, expected, autograds, yardstick):
+            return Decision(_equal(got, autograds))
+        behind = Verdict.SHAPE in suffered.values()
+        return Decision(Known.BEHIND_A_SHAPE if behind else Known.DIFFERS, roots)
+    if roots and not within(got, autograds, yardstick):
+        return Decision(Known.HEIR, roots)
+    if proves_nothing(got, expected, yardstick):
+        return Decision(Known.NEGATED_NOISE, roots) if _negated_noise(got, expected) else Decision(Known.NOISE)
+    return Decision(_equal(got, autograds))
+
+
+def of_value(got: Tensor, expected: Tensor, *, fine: bool) -> Known:
+    """An output of a kernel beside its reference's; `fine` says whether the difference is one of rounding."""
+    if torch.equal(got, expected):
+        return Known.EQUAL_BITS
+    return Known.EQUAL if fine else Known.VALUE_DIFFERS
+
+
+def _equal(got: Tensor, autograds: Tensor) -> Known:
+    return Known.EQUAL_BITS if torch.equal(got, autograds) else Known.EQUAL
+
+
+def _stands_alone(got: Tensor, expected: Tensor, autograds: Tensor, yardstick: Yardstick) -> bool:
+    """Right by value although an upstream gradient is wrong: computed without it, as a collapsed formula is.
+
+    Two faults that cancel look the same when the first is a constant factor; then this line is not acquitted.
+    """
+    if not within(got, autograds, yardstick):
+        return False
+    a, b = expected.flatten().to(yardstick.allowed.dtype), autograds.flatten().to(yardstick.allowed.dtype)
+    size, allowed = torch.dot(b, b), yardstick.allowed.flatten()
+    nothing_came = not bool((a.abs() > allowed).any())
+    return nothing_came or (bool(size > 0) and bool(outside(a, b * (torch.dot(a, b) / size), allowed).any()))
+
+
+def proves_nothing(got: Tensor, expected: Tensor, yardstick: Yardstick) -> bool:
+    """A zero, or the rounding left of one, would look the same with a term missing or a sign flipped.
+
+    Unless the rounding itself, element for element and to the last bit, is autograd's.
+    """
+    if bool((expected.abs() > yardstick.allowed).any()):
+        return False
+    return not (torch.equal(got, expected) and int((expected != 0).sum()) >= min(_FINGERPRINT, expected.numel()))
+
+
+def _negated_noise(got: Tensor, expected: Tensor) -> bool:
+    """The rounding left of a zero, bit for bit, negated, in many elements that were rounded each for itself.
+
+    What is left when a sum cancels has few binary digits. A number with all its digits is such a rest times
+    something: one rounding, spread over many elements, whose sign is a matter of chance.
+    """
+    if not torch.equal(got, -expected):
+        return False
+    digits = round(-math.log2(torch.finfo(expected.dtype).eps)) // 2
+    mantissa = torch.frexp(expected.double()).mantissa * 2**digits
+    rests = expected[(mantissa != 0) & (mantissa == mantissa.round())]
+    return len(rests.abs().unique()) >= _FINGERPRINT
