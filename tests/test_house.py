@@ -125,6 +125,34 @@ def test_wrong_imports_are_found(tmp_path: Path, line: str):
     assert len(wrong_imports(tmp_path)) == 1
 
 
+def verdicts_made(source: Path) -> list[str]:
+    """Places in the prover, but for `verdict/decide.py` and its words, that name a verdict without asking for one."""
+    found = []
+    for name, file in modules_of(source).items():
+        tree = ast.parse(file.read_text())
+        asked = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.Compare) for inner in ast.walk(node)}
+        asked |= {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
+        made = [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Verdict" and id(node) not in asked
+        ]
+        if name not in ("backproof.proof.verdict.decide", "backproof.proof.report.rows"):
+            found += [f"{name}:{line}" for line in made]
+    return found
+
+
+def test_a_verdict_is_made_in_one_file():
+    assert verdicts_made(SOURCE) == []
+
+
+@pytest.mark.parametrize("line", ["return Row(name, Verdict.WRONG)", "row = replace(row, verdict=Verdict.EXACT)"])
+def test_a_verdict_made_elsewhere_is_found(tmp_path: Path, line: str):
+    asking = "return row.verdict is Verdict.WRONG or row.verdict in (Verdict.EXACT, Verdict.ROUNDING)"
+    house = house_of_proof(tmp_path, verdict_decide=line, replays_ledger=line, judge_judge=asking)
+    assert verdicts_made(house) == ["backproof.proof.replays.ledger:2"]
+
+
 def test_imports_run_down_the_rooms_of_the_prover_and_in_no_circle():
     assert upward_imports(SOURCE) == []
     assert circles(SOURCE) == []

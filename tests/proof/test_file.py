@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backproof.proof.file import load_case, prove_file
+from backproof.proof.file import prove_file
 from backproof.proof.user.calls import CannotProveError
 
 GOOD = """
@@ -79,7 +79,7 @@ def test_the_file_may_import_what_lies_beside_it_and_leaves_nothing_behind(tmp_p
 
 def refused(path: Path) -> str:
     with pytest.raises(CannotProveError) as caught:
-        load_case(path)
+        prove_file(path)
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message

@@ -172,14 +172,14 @@ def test_an_input_layout_that_the_function_refuses_is_listed() -> None:
 # --- F3
 
 
-def test_the_incoming_gradient_changed_in_place() -> None:
+def test_the_upstream_gradient_changed_in_place() -> None:
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, w, y = ctx.saved_tensors
         return rest(x, w, dy.mul_(1 - y * y))
 
     report = proved(with_backward(backward))
     assert found(report) == [("output", "F3", "arguments unchanged")]
-    assert report["output"].message.startswith("The backward pass changes the incoming gradient of output in place.")
+    assert report["output"].message.startswith("The backward pass changes the upstream gradient of output in place.")
 
 
 def test_an_input_changed_by_the_forward_pass() -> None:

@@ -252,11 +252,11 @@ def test_state_kept_between_calls() -> None:
         return rest(v, (1 - v.y**2) * dy * (1 if len(calls) == 1 else 2))
 
     report = proved(wrong)
-    assert only_culprit(report) == ("h", "F3", "second call")
+    assert only_culprit(report) == ("h", "F3", "second backward")
     assert "changes from call to call" in report["h"].message
 
 
-def test_a_buffer_that_the_second_call_overwrites() -> None:
+def test_a_buffer_that_the_second_backward_pass_overwrites() -> None:
     buffer = torch.empty(16, 5)
 
     def wrong(v: Layer, dy: Tensor) -> dict[str, Tensor]:
@@ -266,8 +266,8 @@ def test_a_buffer_that_the_second_call_overwrites() -> None:
         return rest(v, dh)
 
     report = proved(wrong)
-    assert only_culprit(report) == ("h", "F3", "second call")
-    assert "the second call changes the tensor that the first one returned" in report["h"].message
+    assert only_culprit(report) == ("h", "F3", "second backward")
+    assert "the second backward pass changes the tensor that the first one returned" in report["h"].message
 
 
 def test_a_second_call_that_raises() -> None:

@@ -7,11 +7,13 @@ themselves. The order is shape, type, finiteness, then every element.
 from __future__ import annotations
 
 from math import nan
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from backproof.proof.report.rows import Row, Verdict
+from backproof.proof.report.rows import Row
+from backproof.proof.verdict.decide import Known
 
 
 def compare(name: str, got: Tensor | None, expected: Tensor | None) -> Row:
@@ -22,23 +24,28 @@ def compare(name: str, got: Tensor | None, expected: Tensor | None) -> Row:
     approximately equal) or what is wrong; then `message` is one sentence about it.
     """
     if expected is None:
-        return Row(name, Verdict.UNREACHABLE, message=f"The loss does not depend on {name}, so it has no gradient.")
+        return _row(name, Known.UNUSED, f"The loss does not depend on {name}, so it has no gradient.")
     if got is None:
-        return Row(name, Verdict.MISSING, message=f"d{name} is missing; its shape should be {_shape(expected)}.")
+        return _row(name, Known.ABSENT, f"d{name} is missing; its shape should be {_shape(expected)}.")
     if got.shape != expected.shape:
         sentence = f"d{name} has the shape {_shape(got)} and {name} has {_shape(expected)}; they have to be the same."
-        return Row(name, Verdict.SHAPE, message=sentence)
+        return _row(name, Known.OTHER_SHAPE, sentence)
     if got.dtype != expected.dtype:
-        return Row(name, Verdict.DTYPE, message=f"d{name} has the type {got.dtype} and {name} has {expected.dtype}.")
+        return _row(name, Known.OTHER_DTYPE, f"d{name} has the type {got.dtype} and {name} has {expected.dtype}.")
     if not torch.isfinite(got).all() and torch.isfinite(expected).all():
         index = tuple(torch.nonzero(~torch.isfinite(got))[0].tolist())
-        return Row(name, Verdict.NOT_FINITE, message=f"d{name} is {got[index].item()} at {list(index)}.")
+        return _row(name, Known.NOT_FINITE, f"d{name} is {got[index].item()} at {list(index)}.")
     difference = (got - expected).abs().max().item() if got.numel() else 0.0
     if torch.equal(got, expected):
-        return Row(name, Verdict.EXACT, exact=True, approximate=True, max_difference=difference)
+        return _row(name, Known.EQUAL_BITS, exact=True, approximate=True, max_difference=difference)
     if torch.allclose(got, expected):
-        return Row(name, Verdict.ROUNDING, approximate=True, max_difference=difference)
-    return Row(name, Verdict.WRONG, message=_worst(name, got, expected), max_difference=difference)
+        return _row(name, Known.EQUAL, approximate=True, max_difference=difference)
+    return _row(name, Known.DIFFERS, _worst(name, got, expected), max_difference=difference)
+
+
+def _row(name: str, known: Known, message: str = "", **compared: Any) -> Row:
+    """No line is at fault yet: two tensors alone do not tell whether an upstream gradient was wrong already."""
+    return Row(name, known.verdict, message=message, **compared)
 
 
 def notebook_line(row: Row) -> str:

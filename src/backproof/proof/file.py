@@ -15,13 +15,14 @@ import torch
 
 from backproof.proof.prove import prove
 from backproof.proof.report.report import Report
+from backproof.proof.report.words import listed
 from backproof.proof.user.calls import CannotProveError
 
 _WANTED = "define forward, backward and inputs in it"
 
 
 @dataclass(frozen=True)
-class Case:
+class Definitions:
     """What a file offers to be proved."""
 
     forward: Callable
@@ -35,19 +36,13 @@ def prove_file(path: str | Path, **options: Any) -> Report:
 
     Raises CannotProveError, one sentence with the way out, where the file or its functions cannot be run.
     """
-    with _imported(Path(path)) as case:
-        options.setdefault("output", case.output)
-        return prove(case.forward, case.backward, case.inputs, **options)
-
-
-def load_case(path: str | Path) -> Case:
-    """The definitions of FILE.py. Raises CannotProveError, one sentence with the way out."""
-    with _imported(Path(path)) as case:
-        return case
+    with _imported(Path(path)) as defined:
+        options.setdefault("output", defined.output)
+        return prove(defined.forward, defined.backward, defined.inputs, **options)
 
 
 @contextmanager
-def _imported(path: Path) -> Iterator[Case]:
+def _imported(path: Path) -> Iterator[Definitions]:
     """Runs the file as Python runs a script: its own folder is importable for as long as its functions may run."""
     name = f"backproof_proved_{path.stem}"
     code = _compiled(path)
@@ -62,7 +57,7 @@ def _imported(path: Path) -> Iterator[Case]:
             exec(code, module.__dict__)
         except (Exception, SystemExit) as error:
             raise CannotProveError(f"{path} cannot be imported: {_reason(error, path)}.") from error
-        yield _case(path, vars(module))
+        yield _definitions(path, vars(module))
     finally:
         sys.modules.pop(name, None)
         if folder in sys.path:
@@ -101,12 +96,12 @@ def _reason(error: BaseException, path: Path) -> str:
     return f"{type(error).__name__}{f' at line {line}' if line else ''}{f': {text}' if text else ''}"
 
 
-def _case(path: Path, names: Mapping[str, Any]) -> Case:
+def _definitions(path: Path, names: Mapping[str, Any]) -> Definitions:
     missing = [name for name in ("forward", "backward", "inputs") if name not in names]
     if len(missing) == 3:
         raise CannotProveError(f"{path} defines nothing that could be proved; {_WANTED}.")
     if missing:
-        raise CannotProveError(f"{path} does not define {_and(missing)}; {_WANTED}.")
+        raise CannotProveError(f"{path} does not define {listed(missing)}; {_WANTED}.")
     for name in ("forward", "backward"):
         if not callable(names[name]):
             raise CannotProveError(f"{name} in {path} must be a function; it is a {type(names[name]).__name__}.")
@@ -121,8 +116,4 @@ def _case(path: Path, names: Mapping[str, Any]) -> Case:
         raise CannotProveError(
             f"output in {path} must be the name of one of forward's values; it is a {type(output).__name__}."
         )
-    return Case(names["forward"], names["backward"], inputs, output)
-
-
-def _and(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return Definitions(names["forward"], names["backward"], inputs, output)

@@ -7,15 +7,13 @@ from typing import Any
 
 import torch
 
-from backproof.proof.replays.comparison import BackwardRaisedError, KernelProof, compare
-from backproof.proof.replays.ledger import Ledger
-from backproof.proof.replays.of_functions import kernel_replays
-from backproof.proof.replays.runner import replay_all
-from backproof.proof.replays.sides import Kernel, apply_of, needed, values_of
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.runner import prove_subject
+from backproof.proof.replays.sides import apply_of
+from backproof.proof.replays.table import replays_of_kernels
 from backproof.proof.report.report import Report
-from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.inputs import refuse_options
-from backproof.proof.user.sizes import SIZES, plain_size
+from backproof.proof.user.sizes import SIZES
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
 
@@ -49,17 +47,4 @@ def prove_function(
     """
     refuse_options(sizes, seed, dtypes)
     kernel = Kernel(apply_of(function), reference, inputs, grad_inputs, seed)
-    size = plain_size(inputs)
-    values = values_of(kernel, size)
-    needs = needed(kernel, values)
-    try:
-        plain = compare(kernel, values, needs)
-    except BackwardRaisedError as error:
-        raise CannotProveError(f"The backward pass of function raised {error}") from error.__cause__
-    proof = KernelProof(kernel, size, values, needs, plain)
-    ledger = Ledger(plain.rows)
-    if plain.refused:
-        ledger.skip("all replays", "automatic differentiation refuses gradients of these shapes")
-    else:
-        replay_all(kernel_replays(proof, dtypes, sizes), proof, ledger, skip)
-    return ledger.report()
+    return prove_subject(kernel, lambda proof: replays_of_kernels(proof, dtypes, sizes), skip)

@@ -1,20 +1,17 @@
-"""Proving a forward and a backward function: the plain run, and every replay that shows what it hides."""
+"""Proving a forward and a backward function: the first run, and every replay that shows what it hides."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from backproof.proof.judge.misread_upstream import judged
-from backproof.proof.replays.damage import accuse_overwriting, before_overwriting
-from backproof.proof.replays.ledger import Ledger
-from backproof.proof.replays.of_pairs import replays_for
-from backproof.proof.replays.pair import Proof, Subject, run_backward, run_forward
-from backproof.proof.replays.runner import replay_all
+from backproof.proof.replays.pair import Pair
+from backproof.proof.replays.pair_calls import Functions
+from backproof.proof.replays.runner import prove_subject
+from backproof.proof.replays.table import replays_of_pairs
 from backproof.proof.report.report import Report
 from backproof.proof.user.inputs import refuse_options
-from backproof.proof.user.sizes import SIZES, plain_size
-from backproof.proof.user.upstream import upstream_for
+from backproof.proof.user.sizes import SIZES
 
 
 def prove(
@@ -41,21 +38,11 @@ def prove(
       `features=10`, are also tried two larger. `skip` names replays to leave out, such as `"float64"`, `"layouts"`
       or `"sizes"`.
 
-    The plain run uses a random upstream gradient, or 1 for a scalar. The replays: arguments unchanged, second call,
+    The first run uses a random upstream gradient, or 1 for a scalar. The replays: arguments unchanged, second backward,
     random upstream, shaken gradients (for what is mathematically zero), float64, upstream gradients in other layouts,
     sizes. A replay that `forward` cannot make (float64, or one row) is listed in the report as skipped. Raises
     CannotProveError where the functions cannot be run at all.
     """
     refuse_options(sizes, seed)
-    subject = Subject(forward, backward, inputs, output, frozenset(constants), seed)
-    size = plain_size(inputs)
-    run = run_forward(subject, size)
-    upstream = upstream_for(run.result, seed, plain=True)
-    answer = run_backward(subject, run, upstream.clone())
-    proof = Proof(subject, size, run, upstream, answer)
-    gradients, overwriting = before_overwriting(proof, upstream.clone)
-    ledger = Ledger(judged(run.values, gradients, run.result, upstream))
-    for guilty, victim, write in overwriting:
-        accuse_overwriting(ledger, guilty, victim, write)
-    replay_all(replays_for(proof, sizes), proof, ledger, skip)
-    return ledger.report()
+    pair = Pair(Functions(forward, backward, inputs, output, frozenset(constants), seed))
+    return prove_subject(pair, lambda proof: replays_of_pairs(proof, sizes), skip)

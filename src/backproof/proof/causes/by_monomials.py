@@ -78,8 +78,8 @@ def exchanged_factor(fault: Fault) -> Iterator[Finding]:
         for name, gradient, tensor in others(fault):
             for index, old in enumerate(right.columns):
                 column = bench.column(name, tensor, old.power)
-                plain = bench.column(name, tensor, 1.0) if old.power != 1 else None
-                for new in (column, plain):
+                as_it_is = bench.column(name, tensor, 1.0) if old.power != 1 else None
+                for new in (column, as_it_is):
                     if new is None:
                         continue
                     columns = (*right.columns[:index], new, *right.columns[index + 1 :])

@@ -149,7 +149,7 @@ def _report(
     usable = {name: form.gradient for name, form in forms.items() if form.gradient is not None}
     excuse_heirs(graph, forms, gradients)
     shapes = (Known.OTHER_SHAPE, Known.SHAPE_FROM_ABOVE)
-    misfits = {name: form.known.verdict for name, form in forms.items() if form.known in shapes and form.known}
+    misfits = {name: form.known for name, form in forms.items() if form.known in shapes and form.known}
     unused = frozenset(name for name, form in forms.items() if form.known is Known.UNUSED)
     dead = {name: gradient for name, gradient in usable.items() if name in unused}
     usable = {name: gradient for name, gradient in usable.items() if name not in dead}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from backproof.proof.replays.sides import Gradients
-from backproof.proof.report.rows import Row, Verdict
+from backproof.proof.report.rows import Row
 from backproof.proof.report.words import number
+from backproof.proof.verdict.decide import Known, row_of
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,18 @@ def most(x: Tensor) -> float:
     return float(torch.nan_to_num(x.detach().abs(), nan=torch.inf).max()) if x.numel() else 0.0
 
 
-def as_accurate(faults: Collection[str], gradients: Gradients, plain: Gradients, truth: Gradients | None) -> list[Row]:
-    """Rows for those of `faults` that are as close to float64 as the reference's own gradient: they are right."""
+def as_precise(faults: Collection[str], gradients: Gradients, own: Gradients, truth: Gradients | None) -> list[Row]:
+    """Rows for those of `faults` that are as close to float64 as `own`, the reference's gradients: they are right."""
     if truth is None:
         return []
     rows = []
     for name in faults:
-        own, reference, exact = gradients.get(name), plain.get(name), truth.get(name)
-        if own is None or reference is None or exact is None or own.shape != exact.shape:
+        got, reference, exact = gradients.get(name), own.get(name), truth.get(name)
+        if got is None or reference is None or exact is None or got.shape != exact.shape:
             continue
-        measured = precision(own, reference, exact)
+        measured = precision(got, reference, exact)
         if measured.ok:
-            row = Row(name, Verdict.ROUNDING, message=f"d{name} is right: {measured}.")
-            near = torch.allclose(own, reference)
-            rows.append(replace(row, approximate=near, max_difference=most(own.double() - reference.double())))
+            near, largest = torch.allclose(got, reference), most(got.double() - reference.double())
+            said = f"d{name} is right: {measured}."
+            rows.append(row_of(name, Known.AS_PRECISE, message=said, approximate=near, max_difference=largest))
     return rows

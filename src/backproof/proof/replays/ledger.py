@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from backproof.proof.report.report import Report
-from backproof.proof.report.rows import PROVED, Row, Verdict
+from backproof.proof.report.rows import Row
+from backproof.proof.verdict.decide import Known, prevailing, row_of
 from backproof.proof.verdict.fit import fitted_factor
 
 
 class Ledger:
-    """One row a value: the plain run's, until a replay finds a fault, names a cause, or proves what was untestable."""
+    """One row a value: the first run's, until a replay finds a fault, names a cause, or proves what was untestable."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows = {row.name: row for row in rows}
@@ -31,9 +32,12 @@ class Ledger:
     def add(self, rows: Iterable[Row], replay: str) -> None:
         """Takes the findings of a replay; the earliest that shows a fault keeps it, unless a later one knows why."""
         for row in rows:
-            if row.name in self.excused:
-                continue
-            self.rows[row.name] = _merged(self.rows.get(row.name), row, replay)
+            if row.name not in self.excused:
+                self.rows[row.name] = _merged(self.rows.get(row.name), row, replay)
+
+    def row(self, name: str) -> Row:
+        """What is known of `name`; where nothing is, a row for what a replay shows."""
+        return self.rows.get(name) or row_of(name, Known.SHOWN_BY_A_REPLAY)
 
     def put(self, row: Row) -> None:
         """Takes `row` as it is, whatever was known before."""
@@ -60,6 +64,17 @@ class Ledger:
         return Report(tuple(self.rows.values()), tuple(self.notes), tuple(self.skipped))
 
 
+def _merged(before: Row | None, now: Row, replay: str) -> Row:
+    kept = prevailing(before, now, knows_better=before is not None and _knows_better(before, now))
+    if kept is before:
+        return kept
+    if kept is not now:
+        return replace(kept, replay=replay, message=f"{kept.gradient}: proved by the replay: {replay}")
+    return replace(
+        now, replay=replay, message=f"{now.message}\n  shown by the replay: {replay}" if now.culprit else now.message
+    )
+
+
 def _knows_better(old: Row, new: Row) -> bool:
     """Whether a replay names a cause where none was known, or finds that a factor taken for a size is a constant."""
     if old.cause is None:
@@ -75,15 +90,3 @@ def _factor(row: Row) -> float | None:
     if evidence is None or evidence.got_tensor.shape != evidence.expected_tensor.shape:
         return None
     return fitted_factor(evidence.got_tensor.double(), evidence.expected_tensor.double())
-
-
-def _merged(old: Row | None, new: Row, replay: str) -> Row:
-    if new.culprit and (old is None or not old.culprit or _knows_better(old, new)):
-        return replace(new, replay=replay, message=f"{new.message}\n  shown by the replay: {replay}")
-    if old is None:
-        return replace(new, replay=replay)
-    if old.verdict is Verdict.NOT_TESTABLE and new.verdict in PROVED:
-        return replace(
-            old, verdict=new.verdict, replay=replay, message=f"{old.gradient}: proved by the replay: {replay}"
-        )
-    return old

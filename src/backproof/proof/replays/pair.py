@@ -1,162 +1,98 @@
-"""One forward pass with its graph, and one call of the backward function on copies of what it may only read."""
+"""A forward and a backward function as a subject of proofs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from backproof.proof.graph.node import dense
-from backproof.proof.user.calls import CannotProveError, call, seeded, takes_upstream
-from backproof.proof.user.inputs import fields, make_inputs, named_inputs, replaced
-from backproof.proof.user.modes import Protect
-from backproof.proof.user.tensors import is_float, leaf
+from backproof.proof.judge.misread_upstream import judged
+from backproof.proof.replays.damage import before_overwriting, overwriting_rows, value_called
+from backproof.proof.replays.pair_calls import Answer, Functions, PairTrial, Run, run_backward, run_forward
+from backproof.proof.replays.subject import FIRST, BackwardRaisedError, Conditions, SkippedError
+from backproof.proof.report.rows import Row
+from backproof.proof.user.calls import CannotProveError, blamed_line, describe, takes_upstream
+from backproof.proof.user.tensors import is_finite, short_name
+from backproof.proof.user.upstream import upstream_for
 from backproof.proof.user.writes import Kept, damaged, keep
-
-UPSTREAM = "the upstream gradient"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is to be proved, as the user gave it."""
-
-    forward: Callable
-    backward: Callable
-    inputs: Any
-    output: str | None = None
-    constants: frozenset[str] = frozenset()
-    seed: int = 0
+from backproof.proof.verdict.glance import glance
 
 
 @dataclass(frozen=True)
-class Run:
-    """One forward pass: its record, its tensors by name (inputs included), and inputs that it wrote into."""
+class Pair:
+    """The subject; see `subject.py` for what each member is."""
 
-    record: Any
-    values: dict[str, Tensor]
-    inputs: frozenset[str]
-    output: str
-    damage: dict[str, Kept] = field(default_factory=dict)
+    functions: Functions
+
+    backward_called = "backward"
+    stateless = "compute everything from the arguments; keep nothing between calls"
+    bound_to_dtypes = False
 
     @property
-    def result(self) -> Tensor:
-        return self.values[self.output]
+    def inputs(self) -> Any:
+        return self.functions.inputs
+
+    @property
+    def takes_upstream(self) -> bool:
+        return takes_upstream(self.functions.backward)
+
+    def tried(self, conditions: Conditions, known: Collection[str] | None = None) -> PairTrial:
+        return self._tried(self._forward(conditions), conditions, known)
+
+    def _tried(self, run: Run, conditions: Conditions, known: Collection[str] | None) -> PairTrial:
+        upstream = upstream_for(run.result, self.functions.seed + conditions.draw, unit=conditions.unit)
+
+        def send() -> Tensor:
+            laid_out = conditions.layout and conditions.layout.of(upstream, contiguous=conditions.contiguous)
+            return upstream.clone() if laid_out is None else laid_out
+
+        answer = self._answer(run, send())
+        trial = PairTrial(run, send(), answer)  # not what backward was given, which may be damaged
+        gradients, overwriting = before_overwriting(self.functions, trial, send)
+        seen = glance(run.values, gradients, run.result, trial.upstream)
+        if known is not None and seen.faults <= set(known):
+            return replace(trial, rows=seen.rows())
+        usual = conditions.size.usual if conditions.size else None
+        rows = judged(run.values, gradients, run.result, trial.upstream, usual)
+        return replace(trial, rows=rows if known is not None else overwriting_rows(rows, overwriting))
+
+    def second(self, first_run: PairTrial, known: Collection[str]) -> tuple[list[Row], Mapping[str, Kept]]:
+        first = keep(self._answer(first_run.run, first_run.upstream.clone()).gradients)
+        rows = self._tried(first_run.run, FIRST, known).rows
+        return rows, damaged(first)
+
+    def _forward(self, conditions: Conditions) -> Run:
+        run = run_forward(self.functions, conditions)
+        if conditions.dtype is not None and run.result.dtype is not conditions.dtype:
+            wanted, got = short_name(conditions.dtype), short_name(run.result.dtype)
+            raise SkippedError(f"forward turns {wanted} inputs into {got}")
+        if conditions.size is not None:
+            self._refuse_what_is_not_finite(run)
+        return run
+
+    def _refuse_what_is_not_finite(self, run: Run) -> None:
+        usual = run_forward(self.functions).values  # infinite there as well, as a mask may be, is no matter
+        if not is_finite({name: v for name, v in run.values.items() if is_finite({name: usual.get(name)})}):
+            raise SkippedError("the values of forward are not finite")
+        upstream = upstream_for(run.result, self.functions.seed, unit=True)
+        floats = {name: value for name, value in run.values.items() if value.requires_grad}
+        truth = torch.autograd.grad(run.result, list(floats.values()), upstream, retain_graph=True, allow_unused=True)
+        if not is_finite(dict(zip(floats, truth, strict=True))):
+            raise SkippedError("the gradients of automatic differentiation are not finite")
+
+    def _answer(self, run: Run, upstream: Tensor) -> Answer:
+        try:
+            return run_backward(self.functions, run, upstream)
+        except CannotProveError as error:
+            raise _raised(error, self.functions.backward, run) from error.__cause__
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The gradients of one backward call by value name, what it was given, and which of that it wrote into."""
-
-    gradients: dict[str, Tensor | None]
-    arguments: dict[str, Tensor]
-    damage: dict[str, Kept]
-
-
-def run_forward(subject: Subject, size: int | None = None, dtype: torch.dtype | None = None) -> Run:
-    """Runs `forward` on copies of the inputs, as leaves. Raises CannotProveError where it does not run."""
-    given = make_inputs(subject.inputs, size, subject.seed)
-    named = named_inputs(given, subject.forward)
-    if unknown := subject.constants - named.keys():
-        raise CannotProveError(f"constants names {sorted(unknown)[0]!r}, and the inputs are {', '.join(named)}.")
-    leaves = {name: leaf(value, dtype) if isinstance(value, Tensor) else value for name, value in named.items()}
-    kept = keep(leaves)
-    with seeded(subject.seed), torch.enable_grad():
-        if isinstance(given, Mapping):
-            record = call("forward", subject.forward, (), leaves)
-        else:
-            record = call("forward", subject.forward, leaves.values())
-    return _run(subject, record, {name: value for name, value in leaves.items() if isinstance(value, Tensor)}, kept)
-
-
-def _run(subject: Subject, record: Any, leaves: dict[str, Tensor], kept: dict[str, Kept]) -> Run:
-    entries = fields(record, "forward")
-    values = {str(name): value for name, value in entries.items() if isinstance(value, Tensor)}
-    if not values:
-        raise CannotProveError("forward returned no tensor under any name; return every value that backward needs.")
-    output = subject.output or list(entries)[-1]
-    names = {id(value): name for name, value in reversed(values.items())}
-    for name, value in leaves.items():
-        if id(value) not in names and name not in values:
-            values[name], names[id(value)] = value, name
-    _check_output(output, values, named=subject.output is not None)
-    if subject.output is None and any(values[output] is value for value in leaves.values()):
-        raise CannotProveError(
-            f"{output!r} is the last of forward's values, and an input; put the output last, or name it with output=."
-        )
-    inputs = frozenset(names[id(value)] for value in leaves.values() if is_float(value) and id(value) in names)
-    return Run(record, values, inputs - subject.constants, output, damaged(kept))
-
-
-def _check_output(output: str, values: Mapping[str, Tensor], *, named: bool) -> None:
-    way_out = "" if named else "; put the output last, or name it with output="
-    if output not in values:
-        what = "there is no tensor of that name" if named else "it is not a tensor"
-        raise CannotProveError(f"{output!r} cannot be the output, since {what} among forward's values{way_out}.")
-    if not is_float(values[output]):
-        raise CannotProveError(f"{output!r} cannot be the output, since its dtype is {values[output].dtype}{way_out}.")
-    if not values[output].requires_grad:
-        raise CannotProveError(
-            f"The output {output!r} does not depend on any floating-point input, "
-            f"so there is no gradient to prove{way_out}."
-        )
-
-
-def run_backward(
-    subject: Subject, run: Run, upstream: Tensor, watch: TorchDispatchMode | None = None, *, protect: bool = False
-) -> Answer:
-    """Calls `backward` on copies of the values, without autograd recording, and notes what it wrote into.
-
-    `upstream` is handed over as it is, so that it keeps its layout: it is the caller's to copy. With `protect`,
-    in-place operations on what was handed over write into copies. Raises CannotProveError
-    where `backward` raises or returns no named gradients.
-    """
-    entries = fields(run.record, "forward")
-    copies = {name: value.detach().clone() for name, value in entries.items() if isinstance(value, Tensor)}
-    given = {**copies, UPSTREAM: upstream}
-    kept = keep(given)
-    arguments = (replaced(run.record, copies), upstream)[: 2 if takes_upstream(subject.backward) else 1]
-    guard = Protect(given.values()) if protect else nullcontext()
-    with seeded(subject.seed + 1), torch.no_grad(), watch or nullcontext(), guard:
-        returned = call("backward", subject.backward, arguments)
-    return Answer(_gradients(fields(returned, "backward"), run), given, damaged(kept))
-
-
-def _gradients(returned: dict[str, Any], run: Run) -> dict[str, Tensor | None]:
-    """Gradients under the names of their values; an input without one counts as None, an integer needs none."""
-    given = {str(name): gradient for name, gradient in returned.items()}
-    same_names = all(name in run.values for name, gradient in given.items() if gradient is not None)
-    found: dict[str, Tensor | None] = {}
-    for name, gradient in given.items():
-        value = name.removeprefix("d") if not same_names and name.removeprefix("d") in run.values else name
-        if gradient is None and not is_float(run.values.get(value)):
-            continue
-        if value not in run.values:
-            raise CannotProveError(
-                f"backward returned a gradient called {name!r}, but forward has no value of that name; "
-                "call every gradient as its value, or as its value with a d before it."
-            )
-        if gradient is not None and not isinstance(gradient, Tensor):
-            raise CannotProveError(
-                f"backward returned a {type(gradient).__name__} for {value!r}; a gradient is a tensor, or None."
-            )
-        if gradient is not None or value != run.output:
-            found[value] = None if gradient is None else dense(gradient)
-    missing = {name: None for name in run.values if name in run.inputs and name != run.output}
-    return missing | found
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The plain run, which the replays are compared with."""
-
-    subject: Subject
-    size: int | None
-    run: Run
-    upstream: Tensor
-    answer: Answer
-    usual: Mapping[int, int] = field(default_factory=dict)  # sizes that a replay has changed, and the plain run's
+def _raised(error: CannotProveError, backward: Callable, run: Run) -> BackwardRaisedError:
+    if error.__cause__ is None:  # what it returned is of no use
+        return BackwardRaisedError(str(error), sentence=str(error))
+    target, line = blamed_line(error.__cause__, backward)
+    reason = describe(error.__cause__)
+    return BackwardRaisedError(reason, sentence=str(error), line=line, value=value_called(target, run))

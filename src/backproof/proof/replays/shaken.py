@@ -19,60 +19,63 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from backproof.proof.graph.graph import trace
 from backproof.proof.judge.misread_upstream import judged
 from backproof.proof.replays.ledger import Ledger
-from backproof.proof.replays.pair import Proof, run_backward
+from backproof.proof.replays.pair_calls import Functions, PairTrial, run_backward
 from backproof.proof.report.rows import PROVED, Row, Verdict
 from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.upstream import upstream_for
 from backproof.proof.user.writes import storage_of
+from backproof.proof.verdict.decide import Known, row_of
 from backproof.proof.verdict.glance import glance
 
 _READ = 100  # times larger than the rounding left of a zero is what has read the noise
 
 
-def shaken(proof: Proof, ledger: Ledger) -> list[Row]:
-    """Rows for the values that the plain run could not test, from runs with noise in their readers' gradients."""
-    run = proof.run
+def shaken(functions: Functions, trial: PairTrial, ledger: Ledger) -> list[Row]:
+    """Rows for the values that the first run could not test, from runs with noise in their readers' gradients."""
+    run = trial.run
     untested = [row.name for row in ledger.rows.values() if row.verdict is Verdict.NOT_TESTABLE and not row.culprit]
     untested = [name for name in untested if run.values[name].requires_grad and run.values[name].numel()]
     if not untested:
         return []
-    upstream = upstream_for(run.result, proof.subject.seed, plain=True)
+    upstream = upstream_for(run.result, functions.seed, unit=True)
     graph = trace(run.values, run.result, upstream)
     found = []
     for name in untested:
         text = f"d{name} is mathematically zero: its terms cancel whatever the upstream gradient is."
         ledger.put(replace(ledger.rows[name], message=text))
         for reader in graph.readers.get(name, ()):
-            gradients = _with_noise_in(proof, reader, upstream) if reader != run.output else None
-            row = None if gradients is None else _judged_alone(proof, name, gradients, upstream)
+            gradients = _with_noise_in(functions, trial, reader, upstream) if reader != run.output else None
+            row = None if gradients is None else _judged_alone(trial, name, gradients, upstream)
             if row is not None:
                 found.append(row)
                 break
     return found
 
 
-def _judged_alone(proof: Proof, name: str, gradients: dict[str, Tensor | None], upstream: Tensor) -> Row | None:
-    run, before, now = proof.run, proof.answer.gradients[name], gradients[name]
+def _judged_alone(trial: PairTrial, name: str, gradients: dict[str, Tensor | None], upstream: Tensor) -> Row | None:
+    run, before, now = trial.run, trial.answer.gradients[name], gradients[name]
     if before is None or now is None or before.shape != now.shape or now.abs().max() <= _READ * before.abs().max():
         return None  # it has not read the noise, which is right for something that is zero
     seen = glance(run.values, gradients, run.result, upstream)
     if seen.right.get(name) in (*PROVED, Verdict.INHERITED):
-        return Row(name, Verdict.ROUNDING)
+        return row_of(name, Known.EQUAL)
     if name not in seen.faults:
         return None
     (row,) = (row for row in judged(run.values, gradients, run.result, upstream) if row.name == name)
     return replace(row, exact=False, approximate=False) if row.culprit and row.cause is not None else None
 
 
-def _with_noise_in(proof: Proof, reader: str, upstream: Tensor) -> dict[str, Tensor | None] | None:
+def _with_noise_in(
+    functions: Functions, trial: PairTrial, reader: str, upstream: Tensor
+) -> dict[str, Tensor | None] | None:
     """The gradients of a run in which that of `reader` was made noisy; None where no operation can be found."""
     first = _Shaker(None)
     try:
-        gradient = run_backward(proof.subject, proof.run, upstream.clone(), first).gradients.get(reader)
+        gradient = run_backward(functions, trial.run, upstream.clone(), first).gradients.get(reader)
         if gradient is None or storage_of(gradient) not in first.completed:
             return None
         second = _Shaker(first.completed[storage_of(gradient)])
-        gradients = run_backward(proof.subject, proof.run, upstream.clone(), second).gradients
+        gradients = run_backward(functions, trial.run, upstream.clone(), second).gradients
     except CannotProveError:
         return None
     return gradients if second.count == first.count else None

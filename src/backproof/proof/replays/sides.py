@@ -1,9 +1,9 @@
-"""Running a custom kernel beside its plain reference, and comparing what comes out."""
+"""One call of a kernel or of its reference, and what goes back through it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +14,7 @@ from backproof.proof.graph.node import dense
 from backproof.proof.judge.misread_upstream import judged
 from backproof.proof.report.rows import Row
 from backproof.proof.user.calls import CannotProveError, call, seeded
-from backproof.proof.user.inputs import make_inputs, named_inputs
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import is_float
 from backproof.proof.user.upstream import upstream_for
 from backproof.proof.verdict.glance import Glance, glance
 
@@ -27,18 +25,6 @@ Values = dict[str, Any]
 
 
 Gradients = dict[str, Tensor | None]
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """What is to be proved: the function, what it stands for, and which inputs need a gradient (None: all floats)."""
-
-    function: Callable
-    reference: Callable
-    inputs: Any
-    grad_inputs: Collection[str] | None
-    seed: int
-    usual: Mapping[int, int] = field(default_factory=dict)  # sizes that a replay has changed, and the plain run's
 
 
 @dataclass(frozen=True)
@@ -67,27 +53,6 @@ def apply_of(function: Any) -> Callable:
             f"function must be a torch.autograd.Function or a callable; it is a {type(function).__name__}."
         )
     return function
-
-
-def values_of(kernel: Kernel, size: int | None = None) -> Values:
-    """The inputs by the names of the parameters of the reference, in the order of the arguments."""
-    return named_inputs(make_inputs(kernel.inputs, size, kernel.seed), kernel.reference)
-
-
-def needed(kernel: Kernel, values: Values) -> list[str]:
-    """The inputs that need a gradient. Raises CannotProveError for a name that is not a floating-point input."""
-    floats = [name for name, value in values.items() if is_float(value)]
-    for name in kernel.grad_inputs or ():
-        if name not in floats:
-            raise CannotProveError(
-                f"grad_inputs names {name!r}, and the floating-point inputs are {', '.join(floats)}."
-            )
-    chosen = [name for name in floats if kernel.grad_inputs is None or name in kernel.grad_inputs]
-    if not chosen:
-        raise CannotProveError(
-            "No input is a floating-point tensor that needs a gradient, so there is nothing to prove."
-        )
-    return chosen
 
 
 def in_dtype(values: Values, dtype: torch.dtype) -> Values:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from backproof.proof.replays.accuracy import most, precision
 from backproof.proof.replays.sides import Side
-from backproof.proof.report.rows import PROVED, Evidence, Row, Verdict, finding
+from backproof.proof.report.rows import Evidence, Row, finding
 from backproof.proof.user.tensors import is_float
+from backproof.proof.verdict.decide import Known, of_value, row_of
 
 _ILL_CONDITIONED = 8  # times what rounding the inputs does: a kernel rounds a few times more on its way
 
@@ -36,8 +37,8 @@ def value_rows(
         elif got.shape != expected.shape:
             rows.append(_misfit(name, f"has shape {list(got.shape)}, the reference's {list(expected.shape)}"))
         elif got.dtype != expected.dtype:
-            rows.append(replace(_misfit(name, f"has dtype {got.dtype}, the reference's {expected.dtype}"),
-                                verdict=Verdict.DTYPE))  # fmt: skip
+            claim = f"has dtype {got.dtype}, the reference's {expected.dtype}"
+            rows.append(_misfit(name, claim, Known.VALUE_DTYPE))
         else:
             right = truth.outputs[name] if truth else None
             rows.append(_value_row(name, got, expected, right, _terms(reference), (moved or {}).get(name)))
@@ -48,26 +49,25 @@ def _terms(side: Side) -> int:
     return max((value.numel() for value in side.leaves.values() if is_float(value)), default=1)
 
 
-def _misfit(name: str, claim: str) -> Row:
-    row = Row(name, Verdict.SHAPE, label=name)
-    return replace(finding(row, None, claim, next="return what the reference returns"), verdict=Verdict.SHAPE)
+def _misfit(name: str, claim: str, known: Known = Known.VALUE_MISFIT) -> Row:
+    return finding(row_of(name, known, label=name), None, claim, next="return what the reference returns")
 
 
 def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, terms: int, moved: Tensor | None) -> Row:
-    exact = torch.equal(got, expected)
     if not is_float(expected):
-        verdict, near, largest = Verdict.EXACT if exact else Verdict.WRONG, exact, None
+        fine, near, largest = False, torch.equal(got, expected), None
     else:
         near, largest = torch.allclose(got, expected, equal_nan=True), most(got.double() - expected.double())
         eps = torch.finfo(expected.dtype).eps
         units = 1.0 if eps > 1e-4 else terms**0.5  # sums in float32 may lose digits with their length
         measured = precision(got, expected, expected.double() if truth is None else truth, units)
-        fine = exact or measured.ok or bool((got.isnan() == expected.isnan()).all() and near)
+        fine = measured.ok or bool((got.isnan() == expected.isnan()).all() and near)
         if not fine and moved is not None:
             fine = bool(((got.double() - expected.double()).abs() <= _ILL_CONDITIONED * moved).all())
-        verdict = Verdict.EXACT if exact else Verdict.ROUNDING if fine else Verdict.WRONG
-    row = Row(name, verdict, exact=exact, approximate=near, max_difference=largest, label=name)
-    if verdict in PROVED:
+    known = of_value(got, expected, fine=fine)
+    exact = known is Known.EQUAL_BITS
+    row = row_of(name, known, exact=exact, approximate=near, max_difference=largest, label=name)
+    if not known.at_fault:
         return row
     if is_float(expected):
         row = replace(row, evidence=evidence_of(got, expected))

@@ -57,7 +57,7 @@ class Evidence:
 class Row:
     """The verdict on the gradient of one value.
 
-    `exact`, `approximate` and `max_difference` compare with automatic differentiation's plain gradient, as
+    `exact`, `approximate` and `max_difference` compare with automatic differentiation's own gradient, as
     the notebooks' `cmp` does, but never broadcast; the difference is None where the two cannot be subtracted.
     `cause` is one of "F1" to "F17", or None where nothing is wrong or the cause is unknown.
     """
@@ -104,7 +104,7 @@ class Findings(Protocol):
 
 
 def finding(row: Row, cause: str | None, claim: str, *details: str, next: str) -> Row:
-    """A wrong row with a cause of its own: claim, details, the evidence that the row has, and what to try.
+    """The row with a cause and a message: claim, details, the evidence that the row has, and what to try.
 
     The claim goes on from the gradient's name, unless it begins with a capital letter's sentence of its own.
     """
@@ -115,4 +115,4 @@ def finding(row: Row, cause: str | None, claim: str, *details: str, next: str) -
         f"next: {next}",
     ]
     message = "\n  ".join(part for part in parts if part)
-    return replace(row, verdict=Verdict.WRONG, cause=cause, culprit=True, inherited_from=(), message=message)
+    return replace(row, cause=cause, message=message)

@@ -8,6 +8,7 @@ rather than foreign memory.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,14 +53,27 @@ def expanded_rows(value: Tensor) -> Tensor | None:
     return _repeated(value, (1, *value.shape[1:]))
 
 
-LAYOUTS: dict[str, Callable[[Tensor], Tensor | None]] = {
-    "strided": strided,
-    "transposed": transposed,
-    "offset": offset,
-    "expanded": expanded,
-    "expanded rows": expanded_rows,
-}
-"""Every layout by name; a function returns None where a shape has no such layout of its own."""
+class Layout(NamedTuple):
+    """A way to lay out numbers in memory; `make` returns None where a shape has no such layout of its own."""
+
+    name: str
+    make: Callable[[Tensor], Tensor | None]
+
+    def of(self, value: Tensor, *, contiguous: bool = False) -> Tensor | None:
+        """The value so laid out, or, for comparison, the same numbers in contiguous memory."""
+        made = self.make(value)
+        if made is None or not contiguous:
+            return made
+        return made.clone(memory_format=torch.contiguous_format)  # .contiguous() would keep an offset
+
+
+LAYOUTS = (
+    Layout("strided", strided),
+    Layout("transposed", transposed),
+    Layout("offset", offset),
+    Layout("expanded", expanded),
+    Layout("expanded rows", expanded_rows),
+)
 
 
 def copied(value: Tensor) -> Tensor:

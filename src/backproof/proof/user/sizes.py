@@ -1,4 +1,4 @@
-"""Other sizes than the plain run's, where the caller gave a function that makes the inputs."""
+"""Other sizes than the first run's, where the caller gave a function that makes the inputs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Size(NamedTuple):
     name: str
     inputs: Callable
     n: int
-    usual: Mapping[int, int]  # the number that is changed, and what it is in the plain run
+    usual: Mapping[int, int]  # the number that is changed, and what it is in the first run
 
 
-def plain_size(inputs: Any) -> int | None:
+def usual_size(inputs: Any) -> int | None:
     """None where `inputs` takes no size, else the size that it has by default."""
     parameters = _parameters(inputs)
     if not parameters or parameters[0].kind is parameters[0].KEYWORD_ONLY:
@@ -37,8 +37,8 @@ def other_sizes(inputs: Any, sizes: Sequence[int]) -> list[Size]:
     A width written into the code as a number is right in every batch, and wrong as soon as the width changes. By
     two, since what has to be odd or even stays so.
     """
-    plain = plain_size(inputs)
-    if plain is None:
+    usual = usual_size(inputs)
+    if usual is None:
         return []
     further = [
         (parameter.name, parameter.default + 2)
@@ -46,8 +46,8 @@ def other_sizes(inputs: Any, sizes: Sequence[int]) -> list[Size]:
         if type(parameter.default) is int and parameter.kind is not parameter.POSITIONAL_ONLY
     ]
     return [
-        *(Size(f"size {n}", inputs, n, {n: plain}) for n in sizes),
-        *(Size(f"size {name}={now}", partial(inputs, **{name: now}), plain, {now: now - 2}) for name, now in further),
+        *(Size(f"size {n}", inputs, n, {n: usual}) for n in sizes),
+        *(Size(f"size {name}={now}", partial(inputs, **{name: now}), usual, {now: now - 2}) for name, now in further),
     ]
 
 

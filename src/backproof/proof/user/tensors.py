@@ -31,10 +31,15 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 def _bytes(value: Tensor) -> Tensor:
     """The bits, in memory of their own: one element may count as contiguous and still have a stride of 3."""
-    plain = value.detach().resolve_conj().resolve_neg()
-    return plain.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
+    stored = value.detach().resolve_conj().resolve_neg()
+    return stored.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
 
 
 def is_finite(values: Mapping[str, Any]) -> bool:
     """Whether every floating-point tensor among `values` is finite throughout."""
     return all(bool(torch.isfinite(value).all()) for value in values.values() if is_float(value))
+
+
+def short_name(dtype: torch.dtype) -> str:
+    """`float32` for torch.float32."""
+    return str(dtype).removeprefix("torch.")

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 
-def upstream_for(result: Tensor, seed: int, *, plain: bool = False) -> Tensor:
-    """A random gradient of `result`'s shape, the same numbers in every dtype; a plain scalar gets 1."""
-    if plain and result.ndim == 0:
+def upstream_for(result: Tensor, seed: int, *, unit: bool = False) -> Tensor:
+    """A random gradient of `result`'s shape, the same numbers in every dtype; with `unit`, a single number gets 1."""
+    if unit and result.ndim == 0:
         return torch.ones_like(result, requires_grad=False)
     generator = torch.Generator().manual_seed(seed)
     wide = torch.complex128 if result.is_complex() else torch.float64

@@ -54,7 +54,7 @@ def blame(
     graph: Graph,
     gradients: Mapping[str, Tensor],
     autograds: Mapping[str, Tensor | None],
-    misshapen: Mapping[str, Verdict],
+    misshapen: Mapping[str, Known],
 ) -> Blames:
     """The verdict on every gradient in `gradients`, which all have their value's shape and dtype.
 
@@ -85,12 +85,12 @@ class _Court:
     autograds: Mapping[str, Tensor | None]
     arriving: Mapping[str, Tensor | None]
     measures: dict[str, Yardstick]
-    misshapen: Mapping[str, Verdict]
+    misshapen: Mapping[str, Known]
     doubted: set[str] = field(default_factory=set)
 
     def decide(self, as_used: Mapping[str, Tensor | None] | None) -> dict[str, Blame]:
         found: dict[str, Blame] = {}
-        culprits = {name: kind for name, kind in self.misshapen.items() if kind is Verdict.SHAPE}
+        culprits = {name: known.verdict for name, known in self.misshapen.items() if known.at_fault}
         suffered: dict[str, tuple[str, ...]] = {}
         for name in self.graph.names:
             suffered[name] = self._roots(name, culprits, suffered)

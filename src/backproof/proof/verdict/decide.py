@@ -63,7 +63,9 @@ class Known(Enum):
     EQUAL_BITS = Verdict.EXACT, False, "automatic differentiation's own, bit for bit"
     EQUAL = Verdict.ROUNDING, False, "automatic differentiation's own, to rounding"
     # beside a plain reference
-    VALUE_DIFFERS = Verdict.WRONG, True, "the output of a kernel is not what its reference computes"
+    VALUE_MISFIT = Verdict.SHAPE, True, "an output of the reference is missing, or has another shape"
+    VALUE_DTYPE = Verdict.DTYPE, True, "an output has another dtype than the reference's"
+    VALUE_DIFFERS = Verdict.WRONG, True, "an output is not what the reference computes"
     AS_PRECISE = Verdict.ROUNDING, False, "as close to float64 as the reference's own gradient"
     # what else explains the numbers
     PART_OF_A_TWIN = Verdict.NOT_TESTABLE, False, "one tensor has two names, and this is the share of one of them"

@@ -1,4 +1,4 @@
-"""Verdicts without a diagnosis: what a replay asks first, since it usually has nothing new to exautograds."""
+"""Verdicts without a diagnosis: what a replay asks first, since it usually has nothing new to explain."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from backproof.proof.graph.node import dense
 from backproof.proof.graph.passes import autograds, no_trace
 from backproof.proof.report.rows import PROVED, Row, Verdict
 from backproof.proof.verdict.blame import blame
+from backproof.proof.verdict.decide import Known
 
 
 class Glance(NamedTuple):
@@ -45,15 +46,12 @@ def glance(
                 faults.add(name)
             elif gradient.shape != value.shape:
                 faults.add(name)
-                misshapen[name] = Verdict.SHAPE
+                misshapen[name] = Known.OTHER_SHAPE
             else:
                 usable[name] = dense(gradient.detach())
         if not usable:
             return Glance(frozenset(faults), {})
         found = blame(graph, usable, autograds(graph), misshapen).found
     faults |= {name for name, one in found.items() if one.culprit}
-    good = (*PROVED, Verdict.INHERITED)
-    return Glance(
-        frozenset(faults),
-        {n: one.verdict for n, one in found.items() if one.verdict in good and not one.culprit},
-    )
+    right = {n: one.verdict for n, one in found.items() if one.verdict in (*PROVED, Verdict.INHERITED)}
+    return Glance(frozenset(faults), right)

@@ -1,0 +1,49 @@
+"""A kernel of which only a part is used: one output, or the gradients of some inputs; replays of a kernel alone."""
+
+from __future__ import annotations
+
+import torch
+
+from backproof.proof.replays.again import laid_out, raised
+from backproof.proof.replays.kernel import Kernel, KernelTrial
+from backproof.proof.replays.ledger import Ledger
+from backproof.proof.replays.state import goes_through
+from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof
+from backproof.proof.report.rows import Row
+from backproof.proof.report.words import listed
+from backproof.proof.user.layouts import Layout, copied
+from backproof.proof.user.tensors import is_float
+
+
+def input_layout(proof: Proof[Kernel, KernelTrial], ledger: Ledger, *, layout: Layout) -> list[Row]:
+    """All floating-point inputs in another layout."""
+    if all(layout.of(value) is None for value in proof.first_run.values.values() if is_float(value)):
+        return []
+    conditions = Conditions(input_layout=layout, needs=proof.first_run.needs)
+    return laid_out(proof, ledger, conditions, f"when the inputs are {layout.name} in memory")
+
+
+def some_inputs(proof: Proof[Kernel, KernelTrial], ledger: Ledger, *, needs: tuple[str, ...]) -> list[Row]:
+    """Only some inputs need a gradient, as where the others are frozen."""
+    try:
+        return proof.subject.tried(Conditions(needs=needs), ledger.known()).rows
+    except BackwardRaisedError as error:
+        when = f"when only {' and '.join(needs)} needs a gradient"
+        advice = "look at ctx.needs_input_grad, and return one gradient an input"
+        return [raised(proof, ledger, error, when, "F4", advice)]
+
+
+def one_output(proof: Proof[Kernel, KernelTrial], ledger: Ledger, *, output: str) -> list[Row]:
+    """Only one output is used; the upstream gradients of the others are zeros, or None where the function asks so."""
+    try:
+        return proof.subject.tried(Conditions(outputs=(output,)), ledger.known()).rows
+    except BackwardRaisedError as error:
+        when = f"when only {output} is used"
+        upstreams = proof.first_run.upstreams
+        unused = [name for name in upstreams if name != output]
+        zeros = {name: copied(u) if name == output else torch.zeros_like(u) for name, u in upstreams.items()}
+        if not goes_through(proof, zeros):
+            return [raised(proof, ledger, error, when, "F4", "make backward work for each output alone")]
+        when += f", since the gradient of {listed(unused)}, which nobody uses, is None there"
+        advice = "take None for zeros, or leave out ctx.set_materialize_grads(False), and autograd sends zeros"
+        return [raised(proof, ledger, error, when, "F4", advice)]

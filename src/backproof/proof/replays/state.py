@@ -1,0 +1,117 @@
+"""What a kernel does to what it was given and between its calls: replays of a kernel alone."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backproof.proof.replays.again import new, raised, shown
+from backproof.proof.replays.kernel import Kernel, KernelTrial, sent_back
+from backproof.proof.replays.ledger import Ledger
+from backproof.proof.replays.sides import called, outputs_of
+from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
+from backproof.proof.report.rows import Row
+from backproof.proof.user.layouts import copied
+from backproof.proof.user.tensors import is_float
+from backproof.proof.user.writes import damaged, describe_change, keep
+
+_COPY = "write into a new tensor; autograd and other branches of the network still need the old numbers"
+
+
+def unchanged(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
+    """Inputs, outputs, saved tensors and the upstream gradient are the same before and after."""
+    kernel, first_run, rows = proof.subject, proof.first_run, []
+    leaves = {
+        name: copied(value).requires_grad_(name in first_run.needs) if isinstance(value, Tensor) else value
+        for name, value in first_run.values.items()
+    }
+    inputs = keep(leaves)
+    side = called("function", kernel.function, leaves, kernel.seed)
+    for name, kept in damaged(inputs).items():
+        claim = f"The forward pass changes its input {name} in place"
+        rows.append(shown(ledger.row(name), "F3", claim, describe_change(kept), next=_COPY))
+    upstreams = {name: copied(value) for name, value in first_run.upstreams.items()}
+    saved = getattr(side.outputs[proof.output].grad_fn, "saved_tensors", ())
+    given = {
+        **{f"its input {name}": (name, value) for name, value in leaves.items()},
+        **{f"its {name}": (name, value) for name, value in side.outputs.items()},
+        **{f"its saved tensor {i}": (proof.output, value) for i, value in enumerate(saved)},
+        **{f"the upstream gradient of {name}": (name, value) for name, value in upstreams.items()},
+    }
+    kept = keep({what: value for what, (_, value) in given.items()})
+    sent_back(side, upstreams, first_run.needs, retain=True)
+    for what, item in damaged(kept).items():
+        name = given[what][0]
+        if name not in {row.name for row in rows}:
+            claim = f"The backward pass changes {what} in place"
+            rows.append(shown(ledger.row(name), "F3", claim, describe_change(item), next=_COPY))
+    return rows
+
+
+def two_graphs(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
+    """Another call between the forward and the backward pass, as two layers of one kind have it."""
+    kernel, first_run = proof.subject, proof.first_run
+    side = kernel.called(first_run.values, first_run.needs)
+    other = {name: value * 0.75 if is_float(value) else value for name, value in first_run.values.items()}
+    kernel.called(other, first_run.needs)
+    try:
+        rows = kernel.changed(side, first_run, ledger.known())
+    except BackwardRaisedError as error:
+        when = "when the function was called again before it"
+        return [raised(proof, ledger, error, when, "F3", kernel.stateless)]
+    claim = "depends on other calls: one more call of the function before the backward pass changes it"
+    return [shown(row, "F3", claim, next=kernel.stateless) for row in new(rows, ledger)]
+
+
+def used_twice(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
+    """Inputs with a second reader and a result with a sister: the upstream gradient then belongs to several nodes."""
+    if any(row.cause == "F3" for row in ledger.rows.values()):
+        return []  # what is shared was damaged, which is known already
+    kernel, output = proof.subject, proof.output
+    reference, function = (_residual(each, output) for each in (kernel.reference, kernel.function))
+    twice = replace(kernel, reference=reference, function=function)
+    try:
+        rows = twice.tried(Conditions(), ledger.known()).rows
+    except BackwardRaisedError as error:
+        if _raises_alone(proof):
+            raise SkippedError(f"{kernel.backward_called} raises when only {output} is used") from error
+        return [raised(proof, ledger, error, "where its input and its result are used twice", "F3", _COPY)]
+    claim = "is wrong where its input and its upstream gradient are used elsewhere too, as in a residual branch"
+    return [shown(row, "F3", claim, next=_COPY) for row in new(rows, ledger)]
+
+
+def _residual(function: Callable, output: str) -> Callable:
+    """Two calls of `function` and a shortcut from its inputs, added up.
+
+    The shortcut is computed first, so its backward pass runs last and sees what was done to the shared gradient.
+    """
+
+    def residual(*arguments: Any) -> Tensor:
+        shared = [value * 1.0 if is_float(value) else value for value in arguments]
+        shortcut = torch.stack([value.sin().sum().double() for value in shared if is_float(value)]).sum()
+        first, second = (outputs_of("function", function(*shared))[output] for _ in range(2))
+        return shortcut.to(first.dtype).expand_as(first) + first + second
+
+    return functools.wraps(function)(residual)  # with its parameters' names, by which the inputs are called
+
+
+def _raises_alone(proof: Proof[Kernel, KernelTrial]) -> bool:
+    """Whether backward raises as soon as only one of several outputs is used."""
+    return len(proof.first_run.upstreams) > 1 and not goes_through(
+        proof, {proof.output: copied(proof.first_run.upstreams[proof.output])}
+    )
+
+
+def goes_through(proof: Proof[Kernel, KernelTrial], upstreams: dict[str, Tensor]) -> bool:
+    """Whether the function's backward pass takes these upstream gradients without raising."""
+    side = proof.subject.called(proof.first_run.values, proof.first_run.needs)
+    try:
+        sent_back(side, upstreams, proof.first_run.needs)
+    except BackwardRaisedError:
+        return False
+    return True
