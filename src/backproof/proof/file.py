@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -14,21 +13,12 @@ from typing import Any
 import torch
 
 from backproof.proof.prove import prove
+from backproof.proof.replays.pair_calls import Functions
 from backproof.proof.report.report import Report
 from backproof.proof.report.words import listed
 from backproof.proof.user.calls import CannotProveError
 
 _WANTED = "define forward, backward and inputs in it"
-
-
-@dataclass(frozen=True)
-class Definitions:
-    """What a file offers to be proved."""
-
-    forward: Callable
-    backward: Callable
-    inputs: Any
-    output: str | None = None
 
 
 def prove_file(path: str | Path, **options: Any) -> Report:
@@ -42,7 +32,7 @@ def prove_file(path: str | Path, **options: Any) -> Report:
 
 
 @contextmanager
-def _imported(path: Path) -> Iterator[Definitions]:
+def _imported(path: Path) -> Iterator[Functions]:
     """Runs the file as Python runs a script: its own folder is importable for as long as its functions may run."""
     name = f"backproof_proved_{path.stem}"
     code = _compiled(path)
@@ -96,7 +86,7 @@ def _reason(error: BaseException, path: Path) -> str:
     return f"{type(error).__name__}{f' at line {line}' if line else ''}{f': {text}' if text else ''}"
 
 
-def _definitions(path: Path, names: Mapping[str, Any]) -> Definitions:
+def _definitions(path: Path, names: Mapping[str, Any]) -> Functions:
     missing = [name for name in ("forward", "backward", "inputs") if name not in names]
     if len(missing) == 3:
         raise CannotProveError(f"{path} defines nothing that could be proved; {_WANTED}.")
@@ -116,4 +106,4 @@ def _definitions(path: Path, names: Mapping[str, Any]) -> Definitions:
         raise CannotProveError(
             f"output in {path} must be the name of one of forward's values; it is a {type(output).__name__}."
         )
-    return Definitions(names["forward"], names["backward"], inputs, output)
+    return Functions(names["forward"], names["backward"], inputs, output)
