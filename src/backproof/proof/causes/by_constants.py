@@ -14,16 +14,18 @@ from backproof.proof.causes.fault import Fault
 from backproof.proof.graph.formula import formula
 from backproof.proof.graph.node import Node, kind
 from backproof.proof.graph.passes import between
+from backproof.proof.report.cause import Cause
 from backproof.proof.verdict.fit import fitted_factor
 
 
 class Meaning(NamedTuple):
-    """A factor by which a gradient is off, in words."""
+    """A factor by which a gradient is off, in words, and `times`: what doing `next` multiplies it by."""
 
-    cause: str
+    cause: Cause
     factor: str
     likely: str
     next: str
+    times: float | None
     odd: bool = False  # a number without a meaning
 
 
@@ -44,12 +46,13 @@ def _constant(fault: Fault, *, odd: bool) -> Iterator[Finding]:
     means = meaning(fault, c)
     if means is not None and means.odd == odd:
         why = f"your gradient is {means.factor} times the right one, to rounding{means.likely}."
-        yield Finding(means.cause, headline(means, "it"), why, means.next)
+        mended = None if means.times is None else means.times * fault.got
+        yield Finding(means.cause, headline(means, "it"), why, means.next, mended)
 
 
 def headline(means: Meaning, what: str) -> str:
     """The finding in one clause."""
-    if means.cause == "F13":
+    if means.cause is Cause.WRONG_SIGN:
         return f"{what} has the wrong sign"
     return f"{what} is off by the constant factor {means.factor}"
 
@@ -65,10 +68,11 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
         return abs(c - x) <= tolerance * max(abs(c), abs(x))
 
     if near(-1):
-        return Meaning("F13", "-1", "", "flip the sign")
-    if near(2) or near(0.5):
-        text = "2" if c > 1 else "1/2"
-        return Meaning("F12", text, "", "take the factor 2 out" if c > 1 else "put the factor 2 back in, as for x**2")
+        return Meaning(Cause.WRONG_SIGN, "-1", "", "flip the sign", -1.0)
+    if near(2):
+        return Meaning(Cause.CONSTANT_FACTOR, "2", "", "take the factor 2 out", 0.5)
+    if near(0.5):
+        return Meaning(Cause.CONSTANT_FACTOR, "1/2", "", "put the factor 2 back in, as for x**2", 2.0)
     constants = _plain_factors(fault, denominators=False)
     if found := _out_of_the_line((*_exponents(fault), *constants), near):
         return found
@@ -102,32 +106,37 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
             for sign, prefix in ((1, ""), (-1, "-")):
                 if near(sign * value):
                     extra = ", and the sign is wrong" if sign < 0 else ""
-                    return Meaning("F8", prefix + text, f"; n = {size} is {where}: {likely}{extra}", step)
+                    step += ", and flip the sign" if sign < 0 else ""
+                    likely = f"; n = {size} is {where}: {likely}{extra}"
+                    return Meaning(Cause.WRONG_DENOMINATOR, prefix + text, likely, step, sign / value)
     for now, usual in fault.case.usual.items():
         for value, text in ((now / usual, f"{now}/{usual}"), (usual / now, f"{usual}/{now}")):
             if now != usual and near(value):
                 likely = f"; it is right where {now} is {usual}: the line holds {usual} as a number"
-                return Meaning("F8", text, likely, f"take the {usual} from a tensor's shape")
-    for value, text, where in _quotients(fault):
+                step = f"take the {usual} from a tensor's shape"
+                return Meaning(Cause.WRONG_DENOMINATOR, text, likely, step, 1 / value)
+    for value, text, where, step in _quotients(fault):
         if near(value):
             likely = f"; {where}: the sum is divided by the wrong count"
-            return Meaning("F8", text, likely, "divide by the number of those that count")
+            return Meaning(Cause.WRONG_DENOMINATOR, text, likely, step, 1 / value)
     if found := _out_of_the_line(_plain_factors(fault, denominators=True), near):
         return found
     for first, one in sizes(fault).items():
         for second, other in sizes(fault).items():
             if ratios and min(first, second) > 1 and fault.informative > 3 and near(first / second):
                 likely = f"; {first} is {one} and {second} is {other}: the sum is divided by the wrong one"
-                return Meaning("F8", f"{first}/{second}", likely, f"divide by {first}, not {second}")
+                step = f"divide by {first}, not {second}"
+                return Meaning(Cause.WRONG_DENOMINATOR, f"{first}/{second}", likely, step, second / first)
     for size, where in sizes(fault).items():
         for value, text in ((size**0.5, f"√{size}"), (size**-0.5, f"1/√{size}")):
             if size > 1 and near(value):
                 likely = f"; {size} is {where}"
-                return Meaning("F12", text, likely, f"multiply by {'1/' if value > 1 else ''}√{size}")
+                step = f"multiply by {'1/' if value > 1 else ''}√{size}"
+                return Meaning(Cause.CONSTANT_FACTOR, text, likely, step, 1 / value)
     if fault.informative < 4 or rounded_to(fault) is not None:
         return None  # one number rounded to a lower dtype is off by an odd factor, too
     step = f"look for a factor {1 / c:.6g} that is missing, or {c:.6g} that is too much"
-    return Meaning("F12", f"{c:.6g}", "", step, odd=True)
+    return Meaning(Cause.CONSTANT_FACTOR, f"{c:.6g}", "", step, None, odd=True)
 
 
 def _tolerance(fault: Fault) -> float:
@@ -163,10 +172,11 @@ def sizes(fault: Fault) -> dict[int, str]:
 def _out_of_the_line(numbers: Iterable[tuple[float, str]], near: Callable[[float], bool]) -> Meaning | None:
     """A number of the forward line that the gradient has once too often, or not at all."""
     for value, where in numbers:
+        shown = f"{value:.4g}"
         if near(1 / value):
-            return Meaning("F12", f"1/{value:.4g}", f"; {where}", f"put the factor {value:.4g} back in")
+            return Meaning(Cause.CONSTANT_FACTOR, f"1/{shown}", f"; {where}", f"put the factor {shown} back in", value)
         if near(value):
-            return Meaning("F12", f"{value:.4g}", f"; {where}", f"take the factor {value:.4g} out once")
+            return Meaning(Cause.CONSTANT_FACTOR, shown, f"; {where}", f"take the factor {shown} out once", 1 / value)
     return None
 
 
@@ -205,14 +215,15 @@ def _line_nodes(fault: Fault) -> Iterator[tuple[Node, str]]:
             yield node, formula(fault.graph, reader)
 
 
-def _quotients(fault: Fault) -> Iterator[tuple[float, str, str]]:
-    """Counts of the labels that are not ignored, as negative ones are, against the count of all."""
+def _quotients(fault: Fault) -> Iterator[tuple[float, str, str, str]]:
+    """Counts of the labels that are not ignored, as negative ones are, against the count of all; what to do then."""
     for name, value in fault.case.values.items():
         if value.dtype in (torch.int64, torch.int32, torch.int16) and value.numel() > 1:
             count, every = int((value >= 0).sum()), value.numel()
             if 0 < count < every:
                 where = f"{count} of the {every} elements of {name} are not negative"
-                yield count / every, f"{count}/{every}", where
-                yield every / count, f"{every}/{count}", where
-                yield float(count), f"{count}", where
-                yield 1 / count, f"1/{count}", where
+                that_count = "the number of those that count"
+                yield count / every, f"{count}/{every}", where, f"divide by {that_count}"
+                yield every / count, f"{every}/{count}", where, f"divide by the number of all, not by {that_count}"
+                yield float(count), f"{count}", where, f"divide by {that_count}"
+                yield 1 / count, f"1/{count}", where, f"multiply by {that_count}"

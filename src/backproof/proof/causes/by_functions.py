@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backproof.proof.causes.case import Finding, Part
 from backproof.proof.causes.fault import Fault
+from backproof.proof.report.cause import Cause
 
 _DISTINCT = 6  # different values of X that a function must be seen at
 
@@ -29,12 +30,13 @@ def handed_on(fault: Fault) -> Iterator[Finding]:
         if replaces(fault, part, passed):
             d = part.d
             line = part.line
-            factor = _known_factor(fault, part)
+            factor, mended = _known_factor(fault, part)
             yield Finding(
-                "F16",
+                Cause.WRONG_FACTOR,
                 f"{d} is handed on without {factor or 'the factor that belongs to it'}",
                 f"{part.subject} equals {d}{_summed(part)} to rounding; the derivative of {line} is left out.",
                 f"multiply {d} by {factor}" if factor else f"multiply {d} by the derivative of {line}",
+                None if mended is None else part.whole(mended),
             )
 
 
@@ -64,7 +66,7 @@ def other_function(fault: Fault) -> Iterator[Finding]:
                 continue  # nobody divides by a gradient; divided by itself, it would be any constant
             line = part.line
             yield Finding(
-                "F15" if gradient else "F14",
+                Cause.WRONG_TENSOR if gradient else Cause.OTHER_FORWARD_PASS,
                 f"the gradient {name} stands where a forward value belongs"
                 if gradient
                 else "it is the derivative of a different forward pass",
@@ -218,13 +220,13 @@ def _spread(x: Tensor, shape: torch.Size) -> Tensor | None:
         return None
 
 
-def _known_factor(fault: Fault, part: Part) -> str:
-    """The known value that makes the reader's gradient the right share."""
+def _known_factor(fault: Fault, part: Part) -> tuple[str, Tensor | None]:
+    """The known value that makes the reader's gradient the right share, and that share."""
     for name, x in _products(fault, part):
         made = fitting(part.upstream * x, part.expected.shape)
         if made is not None and bool(((made - part.expected).abs() <= fault.allowed[part.window]).all()):
-            return name
-    return ""
+            return name, made
+    return "", None
 
 
 def _products(fault: Fault, part: Part) -> Iterator[tuple[str, Tensor]]:

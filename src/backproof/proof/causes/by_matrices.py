@@ -11,6 +11,7 @@ from torch import Tensor
 from backproof.proof.causes.by_monomials import others
 from backproof.proof.causes.case import Finding, Part
 from backproof.proof.causes.fault import Fault
+from backproof.proof.report.cause import Cause
 
 
 class Form(NamedTuple):
@@ -22,21 +23,43 @@ class Form(NamedTuple):
         return self.text.format(a=first, b=second)
 
 
+class Product(NamedTuple):
+    """The right share as a matrix product of the reader's gradient and a value, times a number."""
+
+    form: Form
+    name: str
+    value: Tensor
+    made: Tensor
+    scale: float
+
+    @property
+    def shown(self) -> float:
+        """The number as messages write it."""
+        return float(f"{self.scale:.4g}")
+
+    def text(self, form: Form, first: str, second: str) -> str:
+        """A product of this scale, as one would write it."""
+        number = "" if self.shown == 1 else "-" if self.shown == -1 else f"{self.shown:g} * "
+        return number + form(first, second)
+
+
 def other_factor(fault: Fault) -> Iterator[Finding]:
     """The right product with another tensor in place of the value, or with a factor transposed."""
     for part in fault.parts:
         right = _right(fault, part)
         if right is None:
             continue
-        form, name, value, scale = right
+        form, name, value, made_right, scale = right
         d, line = part.d, part.line
+        use, mended = right.text(form, d, name), part.whole(right.shown * made_right)
         for other, made in _products(part.upstream, value, part.expected.shape):
             if other != form and fault.explains(part.whole(scale * made)):
                 yield Finding(
-                    "F10",
+                    Cause.SWAPPED_OR_TRANSPOSED,
                     f"it is made as {other(d, name)}, with a factor transposed or on the wrong side",
-                    f"{part.subject} equals {other(d, name)}, to rounding; the right one is {form(d, name)}.",
-                    f"use {form(d, name)}",
+                    f"{part.subject} equals {right.text(other, d, name)}, to rounding; the right one is {use}.",
+                    f"use {use}",
+                    mended,
                 )
                 return
         for called, gradient, tensor in others(fault):
@@ -44,15 +67,16 @@ def other_factor(fault: Fault) -> Iterator[Finding]:
                 if other == form and fault.explains(part.whole(scale * made)):
                     head = f"{called} stands where {name} belongs"
                     yield Finding(
-                        "F15" if gradient else "F14",
+                        Cause.WRONG_TENSOR if gradient else Cause.OTHER_FORWARD_PASS,
                         f"the gradient {called} stands where the value {name} belongs" if gradient else head,
-                        f"{part.subject} equals {other(d, called)}, to rounding; the right one is {form(d, name)}.",
-                        f"derive {line} again: use {form(d, name)}",
+                        f"{part.subject} equals {right.text(other, d, called)}, to rounding; the right one is {use}.",
+                        f"derive {line} again: use {use}",
+                        mended,
                     )
                     return
 
 
-def _right(fault: Fault, part: Part) -> tuple[Form, str, Tensor, float] | None:
+def _right(fault: Fault, part: Part) -> Product | None:
     for name in fault.siblings(part.reader):
         value = fault.graph.values[name].detach()
         if not value.is_floating_point():
@@ -61,7 +85,7 @@ def _right(fault: Fault, part: Part) -> tuple[Form, str, Tensor, float] | None:
             size = float(made.flatten().dot(made.flatten()))
             c = float(made.flatten().dot(part.expected.flatten())) / size if size else 0.0
             if c and bool(((c * made - part.expected).abs() <= fault.allowed[part.window]).all()):
-                return form, name, value.double(), c
+                return Product(form, name, value.double(), made, c)
     return None
 
 

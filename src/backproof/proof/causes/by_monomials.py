@@ -16,6 +16,7 @@ from backproof.proof.causes.by_constants import meaning
 from backproof.proof.causes.case import Finding
 from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.monomial_fit import Bench, Column, Monomial, benches, power_of
+from backproof.proof.report.cause import Cause
 
 _ENOUGH = 6  # elements, for formulas far from the right one
 
@@ -99,7 +100,7 @@ def plain_product(fault: Fault) -> Iterator[Finding]:
                 if _verified(bench, part.upstream, c, (column,)):
                     made = f"{'-' if c < 0 else ''}{part.d} * {column.name}"
                     yield Finding(
-                        "F14",
+                        Cause.OTHER_FORWARD_PASS,
                         "it is the derivative of a different forward pass",
                         f"{part.subject} equals {made}, to rounding, and that is not the derivative of {part.line}.",
                         f"derive {part.line} again",
@@ -123,10 +124,11 @@ def two_strangers(fault: Fault) -> Iterator[Finding]:
                 other = columns[0].name
                 if abs(c - right.c) <= 1e-2 * abs(right.c) and _verified(bench, first.whole, right.c, columns):
                     yield Finding(
-                        "F15",
+                        Cause.WRONG_TENSOR,
                         f"{name} and {other} stand where {right} belongs",
                         f"{bench.part.subject} equals {name} * {other}, to rounding.",
-                        f"use {right}, the derivative of {bench.part.line}",
+                        f"use {bench.with_shape(right)}: the derivative of {bench.part.line}",
+                        bench.gradient(right.shown, right.columns),
                     )
                     return
 
@@ -201,13 +203,17 @@ def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding | None:
     also = f", and a factor {factor.factor} is too much" if factor else ""
     if lost and not extra:
         text = " and ".join(power_of(name, old[name]) for name in lost)
-        return Finding("F16", f"the factor {text} is left out{also}", why, f"multiply by {text}")
+        columns = (*found.columns, *(column for column in right.columns if column.name in lost))
+        step, mended = f"multiply by {text}{bench.place}", bench.gradient(found.c, columns)
+        return Finding(Cause.WRONG_FACTOR, f"the factor {text} is left out{also}", why, step, mended)
     if extra and not lost and all(new[name] == power for name, power in old.items()):
         text = " and ".join(power_of(name, new[name]) for name in extra)
         if set(extra) <= {fault.name, bench.part.reader}:  # of the value itself: its power is wrong
             head = f"{_all(new)} stands where {_all(old)} belongs"
-            return Finding("F14", f"{head}{_ELSEWHERE}{also}", why, f"derive {line} again")
-        return Finding("F16", f"the factor {text} does not belong there{also}", why, f"take {text} out")
+            return Finding(Cause.OTHER_FORWARD_PASS, f"{head}{_ELSEWHERE}{also}", why, f"derive {line} again")
+        step = f"take {text} out{bench.place}"
+        mended = bench.gradient(found.c, tuple(column for column in found.columns if column.name not in extra))
+        return Finding(Cause.WRONG_FACTOR, f"the factor {text} does not belong there{also}", why, step, mended)
     if old == new:  # nothing but the constant differs
         return None
     if not lost and not extra:
@@ -215,7 +221,7 @@ def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding | None:
         head = f"{power_of(changed, new[changed])} stands where {power_of(changed, old[changed])} belongs"
     else:
         head = f"{_all(new)} stands where {_all(old)} belongs"
-    return Finding("F14", f"{head}{_ELSEWHERE}{also}", why, f"derive {line} again")
+    return Finding(Cause.OTHER_FORWARD_PASS, f"{head}{_ELSEWHERE}{also}", why, f"derive {line} again")
 
 
 def _relative(bench: Bench, local: list[Column]) -> Finding | None:
@@ -228,13 +234,16 @@ def _relative(bench: Bench, local: list[Column]) -> Finding | None:
         if fault.explains(part.whole(_plain(c) * part.expected * column.whole)):
             text = power_of(column.name, column.power)
             why = f"{part.subject} equals the right one times {text}, to rounding."
-            return Finding("F16", f"the factor {text} does not belong there", why, f"take {text} out")
+            mended = part.whole(torch.where(column.whole == 0, part.expected, part.got / column.whole))
+            step = f"take {text} out{part.place}"
+            return Finding(Cause.WRONG_FACTOR, f"the factor {text} does not belong there", why, step, mended)
     for c, (column,) in bench.fits(part.expected, part.got, tries):
         made = part.expected / (_plain(c) * column.whole)  # where X is 0, the right share is 0 too, and says nothing
         if fault.explains(part.whole(torch.where(column.whole == 0, part.got, made))):
             text = power_of(column.name, column.power)
             why = f"{part.subject} times {text} equals the right one, to rounding."
-            return Finding("F16", f"the factor {text} is left out", why, f"multiply by {text}")
+            step, mended = f"multiply by {text}{part.place}", part.whole(part.got * column.whole)
+            return Finding(Cause.WRONG_FACTOR, f"the factor {text} is left out", why, step, mended)
     return None
 
 
@@ -244,12 +253,13 @@ def _exchanged(bench: Bench, old: Column, new: Column, gradient: bool, right: Mo
         f"the gradient {now} stands where the value {was} belongs" if gradient else f"{now} stands where {was} belongs"
     )
     return Finding(
-        "F15" if gradient else "F14",
+        Cause.WRONG_TENSOR if gradient else Cause.OTHER_FORWARD_PASS,
         kind if gradient else f"{kind}{_ELSEWHERE}",
         f"{bench.part.subject} equals {right.first} * {now}"
         + ("" if len(right.columns) == 1 else ", with the other factors right")
         + ", to rounding.",
-        f"use {right}",
+        f"use {bench.with_shape(right)}{bench.part.place}",
+        bench.gradient(right.shown, right.columns),
     )
 
 

@@ -12,6 +12,7 @@ from backproof.proof.causes.by_functions import replaces
 from backproof.proof.causes.case import Finding, Part
 from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.wording import lines_of
+from backproof.proof.report.cause import Cause
 from backproof.proof.report.words import listed
 
 _MOST = 60  # other tensors that are tried in one place
@@ -26,8 +27,11 @@ def another_gradient(fault: Fault) -> Iterator[Finding]:
     for name, gradient in _others(fault):
         if fault.explains(gradient):
             d, related = fault.case.d(name), name in near
+            other = fault.case.handed.get(name)
+            swapped = other is not None and fault.is_right(other)
+            step = f"exchange {fault.d} and {d}" if swapped else f"see whether {fault.d} and {d} are swapped"
             yield Finding(
-                "F10" if related else "F15",
+                Cause.SWAPPED_OR_TRANSPOSED if related else Cause.WRONG_TENSOR,
                 f"it is the gradient of {name}, not of {fault.name}",
                 f"your {fault.d} equals {d} to rounding"
                 + (
@@ -35,7 +39,8 @@ def another_gradient(fault: Fault) -> Iterator[Finding]:
                     if related
                     else "."
                 ),
-                f"see whether {fault.d} and {d} are swapped; {fault.d} comes from {lines_of(fault)}",
+                f"{step}; {fault.d} comes from {lines_of(fault)}",
+                other if swapped else None,
             )
             return
 
@@ -56,7 +61,7 @@ def rearranged(fault: Fault) -> Iterator[Finding]:
     for words, candidate in _rearrangements(fault.expected):
         if fault.explains(candidate):
             yield Finding(
-                "F10",
+                Cause.SWAPPED_OR_TRANSPOSED,
                 f"it is {words}",
                 f"your gradient equals the right one, {words}, to rounding.",
                 f"check the order of dimensions in the line made from {lines_of(fault)}",
@@ -71,7 +76,7 @@ def rearranged_upstream(fault: Fault) -> Iterator[Finding]:
             sent = fault.through(part, upstream)
             if sent is not None and replaces(fault, part, sent[part.window]):
                 yield Finding(
-                    "F10",
+                    Cause.SWAPPED_OR_TRANSPOSED,
                     f"{part.d} is read {words}",
                     f"your gradient is what flows back when {part.d} is {words}, to rounding.",
                     f"check the order of dimensions against {part.line}",
@@ -120,11 +125,11 @@ def wrong_upstream(fault: Fault) -> Iterator[Finding]:
             )
             if name == part.reader and label != name:
                 head = f"{label} is handed on without the rest of the derivative of {part.reader}"
-                yield Finding("F16", head, why, f"work out {part.d} first, from {label}")
+                yield Finding(Cause.WRONG_FACTOR, head, why, f"work out {part.d} first, from {label}")
                 return
             value = f"the value {name} stands where the gradient {part.d} belongs"
             head = value if label == name else f"{label} stands where {part.d} belongs"
-            yield Finding("F15", head, why, f"replace {label} by {part.d}")
+            yield Finding(Cause.WRONG_TENSOR, head, why, f"replace {label} by {part.d}", part.whole(part.expected))
             return
 
 
@@ -161,7 +166,7 @@ def upstream_ignored(fault: Fault) -> Iterator[Finding]:
         step = f"use {d} element by element in {line}"
         if replaces(fault, part, sent[part.window]):
             why = f"your gradient is what flows back when {d} is 1 everywhere; that is right for a plain sum only."
-            yield Finding("F1", f"the upstream gradient {d} is ignored", why, step)
+            yield Finding(Cause.UPSTREAM_IGNORED, f"the upstream gradient {d} is ignored", why, step)
             return
         for words, number in (
             ("its first element", up.flatten()[0]),
@@ -170,7 +175,7 @@ def upstream_ignored(fault: Fault) -> Iterator[Finding]:
         ):
             if replaces(fault, part, float(number) * sent[part.window]):
                 why = f"your gradient is what flows back when {d} is {words} everywhere."
-                yield Finding("F1", f"the upstream gradient {d} is treated as one number", why, step)
+                yield Finding(Cause.UPSTREAM_IGNORED, f"the upstream gradient {d} is treated as one number", why, step)
                 return
         for dim in range(up.dim() if up.dim() > 1 else 0):
             sent = fault.through(part, up.narrow(dim, 0, 1).expand_as(up))
@@ -178,7 +183,12 @@ def upstream_ignored(fault: Fault) -> Iterator[Finding]:
                 why = (
                     f"your gradient is what flows back when {d} is the same at every index of dimension {dim} as at 0."
                 )
-                yield Finding("F1", f"only index 0 of dimension {dim} of the upstream gradient {d} is used", why, step)
+                yield Finding(
+                    Cause.UPSTREAM_IGNORED,
+                    f"only index 0 of dimension {dim} of the upstream gradient {d} is used",
+                    why,
+                    step,
+                )
                 return
 
 
@@ -196,11 +206,12 @@ def memory_order(fault: Fault) -> Iterator[Finding]:
         if sent is not None and replaces(fault, part, sent[part.window]):
             d = part.d
             yield Finding(
-                "F2",
+                Cause.CONTIGUITY_ASSUMED,
                 f"{d} is read as if it were contiguous",
                 f"{d} has strides {list(given.stride())}; your gradient is what flows back when its memory "
                 "is read row by row.",
                 f"call .contiguous() on {d}, or use its strides",
+                part.whole(part.expected),
             )
             return
 
@@ -216,10 +227,11 @@ def exchanged_upstreams(fault: Fault) -> Iterator[Finding]:
         if fault.explains(one.rest + other.rest - fault.expected + first + second):
             ds = f"{one.d} and {other.d}"
             yield Finding(
-                "F10",
+                Cause.SWAPPED_OR_TRANSPOSED,
                 f"{ds} are swapped",
                 f"your gradient is what flows back through {one.reader} and {other.reader} when each gets "
                 "the other's gradient.",
                 f"exchange {ds} in this line",
+                fault.expected,
             )
             return

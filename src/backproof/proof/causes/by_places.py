@@ -14,6 +14,7 @@ from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.wording import lines_of, ranges
 from backproof.proof.graph.formula import formula
 from backproof.proof.graph.node import dim_of, kind
+from backproof.proof.report.cause import Cause
 from backproof.proof.verdict.fit import fitted_factor
 
 _SLICES = 160  # slices of an upstream gradient that are sent back one by one
@@ -44,7 +45,7 @@ def some_rows(fault: Fault) -> Iterator[Finding]:
         tail = ", the last of them" if int(indices[-1]) == size - 1 and count == size - int(indices[0]) else ""
         where = f"{ranges(indices.tolist())} of dimension {dim}"
         yield Finding(
-            "F7",
+            Cause.ROWS_LEFT_OUT,
             f"it is zero at index {where}",
             f"all else is right, to rounding; {count} of {size} indices are left out{tail}.",
             "compute all of them"
@@ -77,7 +78,7 @@ def _left_out(fault: Fault, part: Part, dim: int, chosen: Tensor) -> Finding:
     rest = size - len(chosen)
     if rest < len(chosen) and int(chosen[-1]) == len(chosen) - 1:
         return Finding(
-            "F11",
+            Cause.OVERWRITTEN,
             f"only the last {rest} of {size} indices of dimension {dim} of {d} are in the sum",
             "your gradient equals the sum over these alone, to rounding: each part overwrites the one before.",
             "accumulate: += where = stands",
@@ -86,16 +87,18 @@ def _left_out(fault: Fault, part: Part, dim: int, chosen: Tensor) -> Finding:
     if rest == 1 and size > 2:
         kept = next(index for index in range(size) if index not in chosen.tolist())
         return Finding(
-            "F7",
+            Cause.ROWS_LEFT_OUT,
             f"only index {kept} of dimension {dim} of {d} is in the sum",
             f"your gradient equals what comes back from it alone, to rounding; the other {len(chosen)} are left out.",
             f"sum over dimension {dim} of {d}",
+            part.whole(part.expected),
         )
     return Finding(
-        "F7",
+        Cause.ROWS_LEFT_OUT,
         f"index {ranges(chosen.tolist())} of dimension {dim} of {d} is left out of the sum",
         f"your gradient equals the sum over the other {rest} of {size}, to rounding.",
         "sum over all of them" + ("; a loop over tiles must also take the last, shorter one" if tail else ""),
+        part.whole(part.expected),
     )
 
 
@@ -151,11 +154,12 @@ def overwritten_share(fault: Fault) -> Iterator[Finding]:
                     continue
                 if fault.explains(torch.where(written, fault.expected - under, fault.expected)):
                     yield Finding(
-                        "F11",
+                        Cause.OVERWRITTEN,
                         f"what comes back through {formula(fault.graph, term.reader)} overwrites what is there, in "
                         f"{int(meets.sum())} of {meets.numel()} elements",
                         "the terms that stood there before are lost; all else is right, to rounding.",
                         "accumulate: += where = stands, scatter_add_ or index_add_ for scatter_ or index_copy_",
+                        torch.where(written, fault.got + under, fault.got),
                     )
                     return
 
@@ -195,11 +199,12 @@ def overwritten(fault: Fault) -> Iterator[Finding]:
                     several = touches.sum(0).flatten(1).amax(1) if touches.dim() > 2 else touches.sum(0)
                     places = (several > 1).nonzero()[:, 0].unique().tolist()
                     yield Finding(
-                        "F11",
+                        Cause.OVERWRITTEN,
                         f"where several terms belong together, each overwrites the one before; the {words} one is left",
                         f"{part.subject} holds one term at index {ranges(places)} of dimension 0, where "
                         f"{part.line} uses {fault.name} more than once.",
                         "accumulate: index_add_, or index_put_ with accumulate=True; x[i] += y keeps one of several",
+                        part.rest + terms.sum(0).reshape(fault.got.shape),
                     )
                     return
 
@@ -248,15 +253,16 @@ def _written(fault: Fault, part: Part, view: Tensor, dim: int) -> Iterator[tuple
 def other_dimensions(fault: Fault) -> Iterator[Finding]:
     """Summed over other dimensions than it should be, or where nothing is to be summed."""
     for part in fault.parts:
-        for words, candidate in other_sums(fault, part):
+        for words, candidate, share in other_sums(fault, part):
             spread = fitting(candidate, part.got.shape)
             if spread is not None and replaces(fault, part, spread):
                 yield Finding(
-                    "F9",
+                    Cause.WRONG_DIMENSIONS,
                     f"it is {words}",
                     f"{part.subject} is {words} and brought to shape {list(part.got.shape)}, to rounding.",
                     f"sum over the dimensions that {fault.name}, of shape {list(fault.value.shape)}, is broadcast "
                     f"along in {part.line}",
+                    part.whole(share),
                 )
                 return
 
@@ -274,18 +280,22 @@ def softmax_over_other_dimension(fault: Fault) -> Iterator[Finding]:
             if other != dim % p.dim() and replaces(fault, part, p * (part.upstream - total)):
                 over = "everything" if other is None else f"dimension {other}"
                 yield Finding(
-                    "F9",
+                    Cause.WRONG_DIMENSIONS,
                     f"the inner sum runs over {over}",
                     f"{part.line} runs over dimension {dim % p.dim()}.",
                     f"sum {part.d} * {part.reader} over dimension {dim % p.dim()}, with keepdim=True",
+                    part.whole(p * (part.upstream - (p * part.upstream).sum(dim, keepdim=True))),
                 )
                 return
 
 
-def other_sums(fault: Fault, part: Part) -> Iterator[tuple[str, Tensor]]:
-    """The products whose sum is the right share, summed over every choice of dimensions."""
-    for product in summands(fault, part):
-        yield "not summed", product
+def other_sums(fault: Fault, part: Part) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """The products whose sum is the right share, summed over every choice of dimensions, and summed as they should be.
+
+    In words, in numbers, and the right share.
+    """
+    for product, share in summands(fault, part):
+        yield "not summed", product, share
         for count in range(1, product.dim() + 1):
             for dims in combinations(range(product.dim()), count):
                 over = (
@@ -295,12 +305,12 @@ def other_sums(fault: Fault, part: Part) -> Iterator[tuple[str, Tensor]]:
                     if count == 1
                     else f"dimensions {dims}"
                 )
-                yield f"summed over {over}", product.sum(dims, keepdim=True)
-                yield f"summed over {over}", product.sum(dims)
+                yield f"summed over {over}", product.sum(dims, keepdim=True), share
+                yield f"summed over {over}", product.sum(dims), share
 
 
-def summands(fault: Fault, part: Part) -> Iterator[Tensor]:
-    """Tensors of the reader's shape whose sum over the right dimensions is the right share."""
+def summands(fault: Fault, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
+    """Tensors of the reader's shape whose sum over the right dimensions is the right share, and that sum."""
     for x in (None, *fault.siblings(part.reader), part.reader, fault.name):
         product = part.upstream
         if x is not None:
@@ -315,4 +325,4 @@ def summands(fault: Fault, part: Part) -> Iterator[Tensor]:
         close = bool(((made - part.expected).abs() <= fault.allowed[part.window]).all())
         c = 1.0 if close else fitted_factor(part.expected, made)
         if c and bool(((c * made - part.expected).abs() <= fault.allowed[part.window]).all()):
-            yield c * product
+            yield c * product, c * made

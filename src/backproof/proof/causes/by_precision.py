@@ -9,6 +9,7 @@ from torch import Tensor
 
 from backproof.proof.causes.case import Finding
 from backproof.proof.causes.fault import Fault
+from backproof.proof.report.cause import Cause
 
 _LOWER = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -61,7 +62,7 @@ def _has_digits(numbers: Tensor, digits: int) -> bool:
 def _finding(fault: Fault, dtype: torch.dtype) -> Finding:
     name = str(dtype).removeprefix("torch.")
     return Finding(
-        "F5",
+        Cause.LOW_PRECISION,
         f"it is computed in {name}",
         f"no element has more digits than a {name} number, or a few added up; the error is of that size.",
         f"sum in {str(fault.given.dtype).removeprefix('torch.')}, and convert afterwards if need be",

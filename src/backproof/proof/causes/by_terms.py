@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import torch
+from torch import Tensor
 
 from backproof.proof.causes.by_constants import meaning
 from backproof.proof.causes.case import Finding, Term
 from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.wording import lines_of
 from backproof.proof.graph.formula import formula
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Certainty
 from backproof.proof.report.words import listed
 from backproof.proof.verdict.fit import fitted_factor
 
@@ -20,10 +23,11 @@ def nothing(fault: Fault) -> Iterator[Finding]:
     """got = 0."""
     if not bool((fault.got != 0).any()):
         yield Finding(
-            "F4",
+            Cause.NO_GRADIENT,
             "it is zero everywhere",
             f"{fault.name} does reach the output, through {listed(fault.readers) or 'nothing named'}.",
             f"compute it from {lines_of(fault, fault.readers)}",
+            certainty=Certainty.SEEN,
         )
 
 
@@ -46,19 +50,20 @@ def one_term(fault: Fault) -> Iterator[Finding]:
             continue
         inside = any(t is term for t in terms) and sum(t.path == term.path for t in terms) > 1
         means = meaning(fault, c, ratios=not inside)
-        if means is None or (means.cause == "F12" and fault.informative < 4):
+        if means is None or (means.cause == Cause.CONSTANT_FACTOR and fault.informative < 4):
             continue
         yield Finding(
-            "F14" if inside and means.cause == "F12" else means.cause,
+            Cause.OTHER_FORWARD_PASS if inside and means.cause == Cause.CONSTANT_FACTOR else means.cause,
             f"{'a term of ' * inside}the share that comes back through {_path(term)} is off by the constant factor "
             f"{means.factor}",
             f"{_read_by(fault)}; all else is right, to rounding{means.likely}.",
             f"{means.next}, in what flows back through {formula(fault.graph, term.reader)}",
+            mended=_times(fault, _through(fault, [term.reader]), means.times),
         )
         return
 
 
-def _proportional(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _proportional(a: Tensor, b: Tensor) -> bool:
     c = fitted_factor(a, b)
     return c is not None and bool((a - c * b).norm() <= 1e-5 * a.norm())
 
@@ -72,10 +77,11 @@ def several_terms(fault: Fault) -> Iterator[Finding]:
         for left_out in combinations(range(len(terms)), count):
             if fault.explains(fault.expected - sum(terms[i].tensor for i in left_out)):
                 yield Finding(
-                    "F6",
+                    Cause.DROPPED_TERM,
                     f"{_several(terms, left_out)} are missing",
                     f"{_read_by(fault)}; your gradient equals the others alone (to rounding).",
                     f"add what flows back through {lines_of(fault, [terms[i].reader for i in left_out])}",
+                    mended=fault.got + _through(fault, [terms[i].reader for i in left_out]),
                 )
                 return
     for changed in combinations(range(len(terms)), 2):
@@ -83,10 +89,11 @@ def several_terms(fault: Fault) -> Iterator[Finding]:
             if fault.explains(fault.expected + (c - 1) * sum(terms[i].tensor for i in changed)):
                 what = "have the wrong sign" if c < 0 else "are counted twice"
                 yield Finding(
-                    "F13" if c < 0 else "F6",
+                    Cause.WRONG_SIGN if c < 0 else Cause.DROPPED_TERM,
                     f"{_several(terms, changed)} {what}",
                     f"{_read_by(fault)}; all else is right, to rounding.",
                     "flip these signs" if c < 0 else "add each once",
+                    mended=None if (named := _named(terms, changed)) is None else fault.got + (1 - c) * named,
                 )
                 return
 
@@ -106,10 +113,11 @@ def incomplete_upstream(fault: Fault) -> Iterator[Finding]:
                 if sent is not None and fault.explains(part.rest + sent):
                     d = part.d
                     yield Finding(
-                        "F6",
+                        Cause.DROPPED_TERM,
                         f"it was computed from {d} before {d} was complete",
                         f"it equals what flows back when {d} lacks one of its shares ({listed(reader.readers)}).",
                         f"add up {d} first, then compute {fault.d}",
+                        mended=part.whole(part.expected),
                     )
                     return
 
@@ -131,7 +139,7 @@ def unreached(fault: Fault) -> Iterator[Finding]:
         ds = listed([fault.case.d(name) for name in dead])
         live = listed(graph.readers[fault.name])
         yield Finding(
-            "F4",
+            Cause.NO_GRADIENT,
             f"it is what comes back through {listed(dead)}, and the output does not depend on {_them(dead)}",
             f"{fault.name} reaches the output through {live} only; your line uses {ds}.",
             f"if {listed(dead)} should reach the output, mend the forward pass where {live} reads {fault.name}",
@@ -153,29 +161,52 @@ def _counted(fault: Fault, term: Term, c: int) -> Finding:
         what, back = f"the term that comes back through {term.within}, in {line},", f"{back}, by way of {term.within}"
     elif inside:
         what, back = f"one of the terms of what comes back through {_path(term)}", f"all the terms of {back}"
+    told = term.tensor if inside and term.within else _through(fault, [term.reader])  # what `back` says, to the letter
     if c == 0:
         alone = " and ".join(dict.fromkeys(_path(t) for t in others))
         kept = f"the other {'terms' if len(others) > 1 else 'term'}" if inside else f"the share of {alone}"
         return Finding(
-            "F6",
+            Cause.DROPPED_TERM,
             f"{what} is missing",
             f"{_read_by(fault)}; your gradient equals {kept} alone (to rounding).",
             f"add {back}",
+            mended=fault.got + told,
         )
     this = "that term" if inside else "that share"
     if c == 2:
         return Finding(
-            "F6",
+            Cause.DROPPED_TERM,
             f"{what} is counted twice",
             f"{_read_by(fault)}; with {this} once, your gradient would be right to rounding.",
             f"add {back} once",
+            mended=fault.got - told,
         )
     return Finding(
-        "F13",
+        Cause.WRONG_SIGN,
         f"{what} has the wrong sign",
         f"{_read_by(fault)}; with {this}'s sign flipped, your gradient would be right to rounding.",
         f"flip the sign of {'that term in ' if inside and not term.within else ''}{back}",
+        mended=fault.got + 2 * told,
     )
+
+
+def _through(fault: Fault, readers: Sequence[str]) -> Tensor:
+    """All that flows back through some readers."""
+    terms = [term.tensor for term in fault.terms if term.reader in readers]
+    return sum(terms, torch.zeros_like(fault.expected))
+
+
+def _times(fault: Fault, share: Tensor, factor: float | None) -> Tensor | None:
+    """The user's gradient with what stands in it for `share` multiplied by a factor."""
+    return None if factor is None else fault.got + (factor - 1) * (fault.got - fault.expected + share)
+
+
+def _named(terms: Sequence[Term], chosen: Sequence[int]) -> Tensor | None:
+    """Some of the terms added up; None where words do not tell them from others that come back the same way."""
+    paths = [term.path for term in terms]
+    if any(paths.count(terms[i].path) > 1 and not terms[i].within for i in chosen):
+        return None
+    return sum((terms[i].tensor for i in chosen[1:]), terms[chosen[0]].tensor)
 
 
 def _several(terms: Sequence[Term], chosen: Iterable[int]) -> str:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from backproof.proof.graph.graph import OUTPUT, Graph
 from backproof.proof.graph.node import Place, dense
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Certainty
 from backproof.proof.verdict.blame import Blames
 
 
@@ -95,12 +97,19 @@ class Term(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A cause that explains the gradient to rounding: in one clause, why so, and what to try next."""
+    """A cause that explains the gradient to rounding: in one clause, why so, and what to try next.
 
-    cause: str | None
+    `mended` is what becomes of the gradient when `next` is done to the letter, and nothing else; None where that is
+    no formula. It is compared with the right gradient before anybody is told that `next` mends the fault.
+    """
+
+    cause: Cause | None
     headline: str
     why: str
     next: str
+    mended: Tensor | None = None
+    certainty: Certainty = Certainty.FITS
+    candidates: tuple[Cause, ...] = ()
 
 
 class Part(NamedTuple):
@@ -133,3 +142,8 @@ class Part(NamedTuple):
     @property
     def subject(self) -> str:
         return "your gradient" if self.alone else f"what stands for the share through {self.reader}"
+
+    @property
+    def place(self) -> str:
+        """Where in the line advice belongs, as a clause to end it with."""
+        return "" if self.alone else f", in the share through {self.reader}"

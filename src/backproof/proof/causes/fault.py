@@ -91,11 +91,26 @@ class Fault:
         misfit = ((self.got - candidate) / self.measure).norm()
         return bool(misfit <= self._close_fit)
 
+    def is_right(self, candidate: Tensor) -> bool:
+        """Whether `candidate` is the right gradient to rounding, and far closer to it than the user's."""
+        if candidate.shape != self.expected.shape:
+            return False
+        candidate = candidate.double()
+        if not self._near(self.expected, candidate, self.allowed):
+            return False
+        left, fault = (float(((t - self.expected) / self.measure).norm()) for t in (candidate, self.got))
+        return left <= self._fraction * fault
+
     @cached_property
     def _close_fit(self) -> float:
         """How far a fit may be off: little against the fault, and against the gradient itself."""
         fault, size = (float((t / self.measure).norm()) for t in (self.difference, self.got))
-        return max(0.02, 4 * self.yardstick.eps) * min(fault, size or fault)
+        return self._fraction * min(fault, size or fault)
+
+    @property
+    def _fraction(self) -> float:
+        """The part of a fault that a fit may leave unexplained."""
+        return max(0.02, 4 * self.yardstick.eps)
 
     def _near(self, candidate: Tensor, got: Tensor, allowed: Tensor) -> bool:
         return bool(((got - candidate).abs() <= allowed + self.relative * candidate.abs()).all())

@@ -37,6 +37,11 @@ class Monomial(NamedTuple):
             found[column.name] = found.get(column.name, 0.0) + column.power
         return {name: power for name, power in found.items() if power}
 
+    @property
+    def shown(self) -> float:
+        """The number as messages write it."""
+        return float(f"{self.c:.4g}")
+
     def __str__(self) -> str:
         parts = [self.first, *(power_of(name, power) for name, power in self.powers.items())]
         return ("" if self.c == 1 else "-" if self.c == -1 else f"{self.c:.4g} * ") + " * ".join(parts)
@@ -90,6 +95,19 @@ class Bench:
         if not bool(flat.isfinite().all()) or flat.numel() < 2 or bool((flat == flat[0]).all()):
             return None  # no number at all, or one that no factor can be told from
         return Column(name, power, whole, sample)
+
+    def with_shape(self, formula: Monomial) -> str:
+        """A formula in words, with what becomes of its product."""
+        return f"{formula}, summed to the shape of {self.fault.name}" if self.lost else str(formula)
+
+    @property
+    def place(self) -> str:
+        """Where in the line a factor belongs, as a clause to end advice with."""
+        return f"{', before the sum' if self.lost else ''}{self.part.place}"
+
+    def gradient(self, c: float, columns: tuple[Column, ...]) -> Tensor:
+        """The gradient whose share in question is c · upstream · Π column."""
+        return self.part.whole(c * self.made(self.part.upstream, columns))
 
     def made(self, first: Tensor, columns: tuple[Column, ...]) -> Tensor:
         product = first.expand(self.full)

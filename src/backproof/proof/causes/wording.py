@@ -11,6 +11,7 @@ from torch import Tensor
 from backproof.proof.causes.case import Finding
 from backproof.proof.causes.fault import Fault
 from backproof.proof.graph.formula import formula
+from backproof.proof.report.certainty import Applicability
 from backproof.proof.report.rows import Evidence, Row
 from backproof.proof.report.words import listed
 
@@ -21,13 +22,23 @@ def told(row: Row, fault: Fault, finding: Finding | None) -> Row:
     lines = [f"{fault.d} is wrong: {finding.headline if finding else 'cause unknown'}."]
     lines.append("  " + (finding.why if finding else readers_of(fault)))
     lines.append(f"  {evidence}")
-    lines.append(f"  next: {finding.next if finding else unknown(fault)}")
+    applicability = _applicability(fault, finding)
+    lines.append(f"  {applicability.word}: {finding.next if finding else unknown(fault)}")
     return replace(
         row,
         cause=finding.cause if finding else None,
         message="\n".join(lines),
         evidence=evidence,
+        certainty=finding.certainty if finding else None,
+        applicability=applicability,
+        candidates=finding.candidates if finding else (),
     )
+
+
+def _applicability(fault: Fault, finding: Finding | None) -> Applicability:
+    """Whether the advice, done to the letter, was seen to give the right gradient."""
+    tried = finding is not None and finding.mended is not None and fault.is_right(finding.mended)
+    return Applicability.MENDS if tried else Applicability.LOOK
 
 
 def readers_of(fault: Fault) -> str:

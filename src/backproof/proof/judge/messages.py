@@ -12,6 +12,8 @@ from backproof.proof.causes.search import find
 from backproof.proof.causes.wording import lines_of, told
 from backproof.proof.graph.node import consumed, kind
 from backproof.proof.judge import unreachable as reach
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Certainty
 from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.report.words import listed, number
 from backproof.proof.verdict.blame import Blame
@@ -31,7 +33,8 @@ def explain(row: Row, blamed: Blame, case: Case) -> Row:
     if blamed.verdict is Verdict.NOT_TESTABLE:
         return replace(row, message=_not_testable(d, blamed))
     if blamed.verdict is Verdict.NOT_FINITE:
-        return replace(row, message=reach.not_finite_in_autograd(row.name, case), cause="F17")
+        return replace(row, message=reach.not_finite_in_autograd(row.name, case), cause=Cause.NOT_FINITE,
+                       certainty=Certainty.SEEN)  # fmt: skip
     if blamed.verdict is Verdict.ROUNDING:
         return replace(row, message=_rounding(row, blamed, case))
     return row
@@ -45,25 +48,33 @@ def _culprit(row: Row, blamed: Blame, case: Case) -> Row:
         return told(row, fault, _changed_after_use(fault))
     found = find(fault)
     twin = case.graph.twin(row.name)
-    if twin != row.name and found and found[0].cause == "F6":
+    if twin != row.name and found and found[0].cause is Cause.DROPPED_TERM:
         d, total = case.d(row.name), case.d(twin)
         message = (
             f"{d} is not judged: {row.name} and {twin} are one tensor, of which autograd knows the whole gradient only "
             f"({total}); {d} is a part of it."
         )
         return ruled(row, Known.PART_OF_A_TWIN, message=message)
-    causes = {finding.cause for finding in found}
-    if len(causes) <= 1:
-        return told(row, fault, found[0] if found else None)
-    words = "; or ".join(f"{finding.headline} ({finding.cause})" for finding in found)
-    both = Finding(None, words, "these explain your gradient equally well, so the cause is not certain.", found[0].next)
-    return told(row, fault, both)
+    causes = tuple(dict.fromkeys(finding.cause for finding in found if finding.cause))
+    return told(row, fault, _undecided(found, causes) if len(causes) > 1 else found[0] if found else None)
+
+
+def _undecided(found: tuple[Finding, ...], causes: tuple[Cause, ...]) -> Finding:
+    """Several causes that explain the gradient alike, in one finding that names none of them as the cause."""
+    return Finding(
+        None,
+        "; or ".join(f"{finding.headline} ({finding.cause})" for finding in found),
+        "these explain your gradient equally well, so the cause is not certain.",
+        found[0].next,
+        certainty=Certainty.ONE_OF_SEVERAL,
+        candidates=causes,
+    )
 
 
 def _changed_after_use(fault: Fault) -> Finding:
     users = listed([fault.case.d(name) for name in fault.case.changed_after_use[fault.name]])
     return Finding(
-        "F3",
+        Cause.CHANGED_IN_PLACE,
         "it was changed in place after it was used",
         f"{users} was computed from the right {fault.d}, before the change.",
         f"do not write into {fault.d}: use {fault.d} * x for {fault.d}.mul_(x), and so on",
@@ -80,11 +91,12 @@ def _not_finite(fault: Fault) -> Finding:
     ]
     also = f" {zeros[0]} holds zeros: dividing by them gives infinity, and 0 times infinity NaN." if zeros else ""
     return Finding(
-        "F17",
+        Cause.NOT_FINITE,
         f"it holds {kind} in {int(bad.sum())} of {bad.numel()} elements, where a number belongs",
         f"all gradients that it is computed from are finite there.{also}",
         "look for a division by zero, log of zero, an overflow, or zero times infinity in "
         + lines_of(fault, fault.readers[:2]),
+        certainty=Certainty.SEEN,
     )
 
 

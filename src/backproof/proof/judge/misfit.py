@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +15,8 @@ from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.wording import lines_of, worst
 from backproof.proof.graph.formula import formula
 from backproof.proof.graph.node import dense
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Applicability, Certainty
 from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.report.words import listed
 from backproof.proof.verdict.blame import Blame
@@ -21,7 +25,7 @@ from backproof.proof.verdict.blame import Blame
 def explain_misfit(row: Row, given: Tensor | None, blamed: Blame | None, case: Case) -> Row:
     """The row of a gradient that could not be compared as it is."""
     if row.verdict is Verdict.MISSING or given is None:
-        return replace(row, message=_missing(row, case))
+        return replace(row, message=_missing(row, case), certainty=Certainty.SEEN, applicability=Applicability.LOOK)
     if row.verdict is Verdict.DTYPE:
         return _dtype(row, given, blamed, case)
     return _shape(row, given, case)
@@ -48,8 +52,11 @@ def _dtype(row: Row, given: Tensor, blamed: Blame | None, case: Case) -> Row:
     if blamed is not None:
         evidence = worst(blamed.numbers.got, blamed.numbers.expected)
         lines += [] if right else [f"  {evidence}"]
-    lines.append(f"  next: compute it in {wanted}")
-    return replace(row, message="\n".join(lines), evidence=evidence, cause="F5" if lower and right else None)
+    applicability = Applicability.MENDS if right and not lower else Applicability.LOOK  # digits lost are lost
+    lines.append(f"  {applicability.word}: compute it in {wanted}")
+    cause, certainty = (Cause.LOW_PRECISION, Certainty.FITS) if lower and right else (None, None)
+    return replace(row, message="\n".join(lines), evidence=evidence, cause=cause, certainty=certainty,
+                   applicability=applicability)  # fmt: skip
 
 
 def _far(blamed: Blame, given: Tensor) -> bool:
@@ -64,13 +71,18 @@ def _shape(row: Row, given: Tensor, case: Case) -> Row:
     expected = case.arriving[row.name]
     assert expected is not None
     expected = dense(expected)
-    cause, found, step = _why(row.name, given.detach().double(), expected, case)
-    lines = [f"{d} has shape {list(given.shape)}, and {row.name} has {list(value.shape)}: {found}."]
+    fault = Fault(case, case.blames.as_if_right(row.name))
+    read = _reading(row.name, given.detach().double(), expected, case, fault)
+    mends = read.mended is not None and _agree(fault, read.mended)
+    applicability = Applicability.MENDS if mends else Applicability.LOOK
+    lines = [f"{d} has shape {list(given.shape)}, and {row.name} has {list(value.shape)}: {read.seen}."]
     if _broadcasts(given.shape, value.shape):
         lines.append("  a comparison that broadcasts does not see it.")
-    lines.append(f"  next: {step}")
+    lines.append(f"  {applicability.word}: {read.next}")
     evidence = worst(given, expected) if given.shape == expected.shape else None
-    return replace(row, message="\n".join(lines), cause=cause, evidence=evidence)
+    certainty = Certainty.FITS if read.cause else None
+    return replace(row, message="\n".join(lines), cause=read.cause, evidence=evidence, certainty=certainty,
+                   applicability=applicability)  # fmt: skip
 
 
 def _broadcasts(a: torch.Size, b: torch.Size) -> bool:
@@ -81,53 +93,49 @@ def _broadcasts(a: torch.Size, b: torch.Size) -> bool:
     return True
 
 
-def _why(name: str, got: Tensor, right: Tensor, case: Case) -> tuple[str | None, str, str]:
-    """Cause, what is seen, next step, for the first reading of the shape that makes the numbers right."""
-    fault = Fault(case, case.blames.as_if_right(name))
-    shape = list(right.shape)
-    broadcast = [dim for dim, size in enumerate(right.shape) if size == 1]
-    if got.numel() == right.numel() and _agree(fault, got.reshape(right.shape)):
-        if got.squeeze().shape == right.squeeze().shape:
-            lost = f"sum with keepdim=True, or reshape to {shape}"
-            return "F9", "its numbers are right, a dimension of size 1 is " + (
-                "lost" if got.dim() < right.dim() else "too many"
-            ), lost if got.dim() < right.dim() else f"sum without keepdim, or reshape to {shape}"  # fmt: skip
-        return "F9", "its numbers are right, in another shape", f"reshape it to {shape}"
-    for first in range(got.dim()):
-        for second in range(first + 1, got.dim()):
-            turned = got.transpose(first, second)
-            if turned.shape == right.shape and _agree(fault, turned):
-                return (
-                    "F10",
-                    "it is transposed",
-                    f"transpose it: {case.d(name)}.mT, or exchange the factors of the product",
-                )
+class _Reading(NamedTuple):
+    """What may have happened to the shape: cause, what is seen, next step, and the gradient with that step done."""
+
+    cause: Cause | None
+    seen: str
+    next: str
+    mended: Tensor | None = None
+
+
+def _reading(name: str, got: Tensor, right: Tensor, case: Case, fault: Fault) -> _Reading:
+    """The first reading of the shape that makes the numbers right."""
+    shape, dims = list(right.shape), Cause.WRONG_DIMENSIONS
+    if got.numel() == right.numel() and _agree(fault, reshaped := got.reshape(right.shape)):
+        if got.squeeze().shape != right.squeeze().shape:
+            return _Reading(dims, "its numbers are right, in another shape", f"reshape it to {shape}", reshaped)
+        lost = got.dim() < right.dim()
+        seen = f"its numbers are right, a dimension of size 1 is {'lost' if lost else 'too many'}"
+        step = f"sum {'with keepdim=True' if lost else 'without keepdim'}, or reshape to {shape}"
+        return _Reading(dims, seen, step, reshaped)
+    for first, second in combinations(range(got.dim()), 2):
+        if _agree(fault, turned := got.transpose(first, second)):
+            turn = ".mT" if second == got.dim() - 1 == first + 1 else f".transpose({first}, {second})"
+            step = f"transpose it: {case.d(name)}{turn}, or exchange the factors of the product"
+            return _Reading(Cause.SWAPPED_OR_TRANSPOSED, "it is transposed", step, turned)
     summed = _summed(got, right.shape)
     if summed is not None and _agree(fault, summed):
-        where = (
-            f"dimension {broadcast[0]}"
-            if len(broadcast) == 1 and got.dim() == right.dim()
-            else "the broadcast dimensions"
-        )
-        return "F9", f"it is not summed over {where}", f"sum it to {shape}: {name} is shared along them"
-    if _spreads(got, right) and _agree(fault, got.expand(right.shape)):
-        return "F9", "its numbers are right, not spread over the whole value", f"expand it to {shape}"
+        broadcast = [dim for dim, size in enumerate(right.shape) if size == 1]
+        alone = len(broadcast) == 1 and got.dim() == right.dim()
+        where = f"dimension {broadcast[0]}" if alone else "the broadcast dimensions"
+        step = f"sum it to {shape}: {name} is shared along them"
+        return _Reading(dims, f"it is not summed over {where}", step, summed)
+    if _spreads(got, right) and _agree(fault, spread := got.expand(right.shape)):
+        return _Reading(dims, "its numbers are right, not spread over the whole value", f"expand it to {shape}", spread)
     for part in (*fault.parts, *fault.inside().parts):
         if got.shape == part.upstream.shape and torch.equal(got, part.upstream):
-            d = case.d(part.reader)
-            return (
-                "F9",
-                f"{d} is handed on as it is",
-                f"bring it back to {shape}, as {formula(case.graph, part.reader)} takes it apart",
-            )
-        for words, candidate in other_sums(fault, part):
+            step = f"bring it back to {shape}, as {formula(case.graph, part.reader)} takes it apart"
+            return _Reading(dims, f"{case.d(part.reader)} is handed on as it is", step)
+        for words, candidate, share in other_sums(fault, part):
             if candidate.shape == got.shape and _same(fault, part, candidate, got):
-                return "F9", f"it is {words}", f"sum over the dimensions that {name} is broadcast along"
-    return (
-        None,
-        "its numbers fit no other shape either, cause unknown",
-        f"derive it again from {lines_of(fault)}",
-    )
+                step = f"sum over the dimensions that {name} is broadcast along"
+                return _Reading(dims, f"it is {words}", step, part.whole(share))
+    unknown = "its numbers fit no other shape either, cause unknown"
+    return _Reading(None, unknown, f"derive it again from {lines_of(fault)}")
 
 
 def _same(fault: Fault, part: Part, candidate: Tensor, got: Tensor) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.judge.judge import judge
+from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row, Verdict, finding
 from backproof.proof.verdict.glance import glance
 
@@ -25,7 +26,9 @@ def judged(
     for claim, other in _misreadings(upstream) if suspects and upstream is not None else ():
         fitting = suspects & glance(values, gradients, result, other).right.keys()
         advice = "multiply by the upstream gradient, element by element, before anything is summed"
-        rows = [finding(row, "F1", claim, next=advice) if row.name in fitting else row for row in rows]
+        rows = [
+            finding(row, Cause.UPSTREAM_IGNORED, claim, next=advice) if row.name in fitting else row for row in rows
+        ]
         suspects -= fitting
     return rows
 

@@ -10,6 +10,8 @@ from backproof.proof.causes.case import Case
 from backproof.proof.graph.formula import formula
 from backproof.proof.graph.node import dense
 from backproof.proof.graph.passes import share
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Applicability, Certainty
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import listed
 from backproof.proof.verdict.decide import Known, ruled
@@ -36,7 +38,14 @@ def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
     else:
         lines.append(f"  nothing on the way to {case.d(case.graph.output)} reads {name}.")
         lines.append(f"  next: use {name} in the forward pass, or leave {d} out")
-    return ruled(row, Known.UNUSED_ITSELF, message="\n".join(lines), cause="F3" if changed else "F4")
+    return ruled(
+        row,
+        Known.UNUSED_ITSELF,
+        message="\n".join(lines),
+        cause=Cause.CHANGED_IN_PLACE if changed else Cause.NO_GRADIENT,
+        certainty=Certainty.SEEN,
+        applicability=Applicability.LOOK,
+    )
 
 
 def _last_ones(case: Case, name: str) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Applicability, Certainty
 from backproof.proof.report.words import apart, number
 
 
@@ -59,7 +61,10 @@ class Row:
 
     `exact`, `approximate` and `max_difference` compare with automatic differentiation's own gradient, as
     the notebooks' `cmp` does, but never broadcast; the difference is None where the two cannot be subtracted.
-    `cause` is one of "F1" to "F17", or None where nothing is wrong or the cause is unknown.
+    `cause` is the code of a `Cause`, as "F6", or None where nothing is wrong or the cause is not certain; where several
+    explain the numbers alike, `candidates` has their codes. `certainty` says what the cause rests on, and
+    `applicability` whether doing just what the message advises gives the right gradient; both are None where there is
+    no cause, and no advice.
     """
 
     name: str
@@ -74,6 +79,9 @@ class Row:
     evidence: Evidence | None = None
     replay: str | None = None
     label: str = ""
+    certainty: Certainty | None = None
+    applicability: Applicability | None = None
+    candidates: tuple[str, ...] = ()
 
     @property
     def gradient(self) -> str:
@@ -103,7 +111,15 @@ class Findings(Protocol):
     def culprits(self) -> tuple[Row, ...]: ...
 
 
-def finding(row: Row, cause: str | None, claim: str, *details: str, next: str) -> Row:
+def finding(
+    row: Row,
+    cause: Cause | None,
+    claim: str,
+    *details: str,
+    next: str,
+    certainty: Certainty = Certainty.FITS,
+    applicability: Applicability = Applicability.LOOK,
+) -> Row:
     """The row with a cause and a message: claim, details, the evidence that the row has, and what to try.
 
     The claim goes on from the gradient's name, unless it begins with a capital letter's sentence of its own.
@@ -112,7 +128,13 @@ def finding(row: Row, cause: str | None, claim: str, *details: str, next: str) -
         f"{claim}." if claim[0].isupper() else f"{row.gradient} {claim}.",
         *details,
         str(row.evidence or ""),
-        f"next: {next}",
+        f"{applicability.word}: {next}",
     ]
-    message = "\n  ".join(part for part in parts if part)
-    return replace(row, cause=cause, message=message)
+    return replace(
+        row,
+        cause=cause,
+        message="\n  ".join(part for part in parts if part),
+        certainty=certainty if cause else None,
+        applicability=applicability,
+        candidates=(),
+    )
