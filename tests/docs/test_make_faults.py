@@ -1,13 +1,15 @@
-"""The page of faults is what its examples report today, and each example is reported for what it is."""
+"""The page of faults is what its examples report today, each for what it is; the right examples are proved."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
+
+from backproof.proof.report.cause import RIGHT, Cause, Entry, mended
+from backproof.proof.report.registry import ENTRIES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -21,27 +23,47 @@ def _load() -> ModuleType:
 
 
 make_faults = _load()
+EACH = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.cause)
 
 
-def test_every_cause_has_its_place_in_order() -> None:
-    assert [fault.code for fault in make_faults.FAULTS] == [f"F{number}" for number in range(1, 18)]
-
-
-@pytest.mark.parametrize("fault", make_faults.FAULTS, ids=lambda fault: fault.code)
-def test_an_example_is_reported_for_what_it_is(fault: Any) -> None:
-    assert fault.example.count("# wrong") == 1 or fault.code == "F4"
-    report = make_faults.reported(fault)
+@EACH
+def test_a_wrong_example_is_reported_for_what_it_is(entry: Entry) -> None:
+    assert entry.example.count(RIGHT) == 1 or entry.cause is Cause.NO_GRADIENT
+    report = make_faults.reported(entry.example)
     assert not report.ok
-    assert {row.cause for row in report.culprits} == {fault.code}, str(report)
+    assert {row.cause for row in report.culprits} == {entry.cause}, str(report)
     assert max(map(len, str(report).splitlines())) <= 80
 
 
-@pytest.mark.parametrize("fault", make_faults.FAULTS, ids=lambda fault: fault.code)
-def test_the_page_shows_the_example_and_its_report_word_for_word(fault: Any) -> None:
+@EACH
+def test_a_right_example_is_the_same_program_and_is_proved(entry: Entry) -> None:
+    wrong, right = entry.wrong.splitlines(), entry.right.splitlines()
+    assert RIGHT not in entry.right and len(wrong) == len(right)
+    changed = [(a, b) for a, b in zip(wrong, right, strict=True) if a != b]
+    assert len(changed) == entry.example.count(RIGHT)
+    assert all(a.endswith(RIGHT + b.strip()) and a.index(a.strip()) == b.index(b.strip()) for a, b in changed)
+    report = make_faults.reported(mended(entry.example))
+    assert report.ok, str(report)
+    assert str(report).splitlines()[-1] == f"{len(report.rows)} of {len(report.rows)} gradients proved."
+
+
+@EACH
+def test_the_examples_are_whole_programs_that_print_their_report(
+    entry: Entry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for program, example in ((entry.wrong, entry.example), (entry.right, mended(entry.example))):
+        exec(compile(program, f"<{entry.cause}>", "exec"), {})
+        printed, shown = capsys.readouterr().out.splitlines(), str(make_faults.reported(example)).splitlines()
+        assert (printed[0], printed[-1]) == (shown[0], shown[-1])
+
+
+@EACH
+def test_the_page_shows_the_example_and_its_report_word_for_word(entry: Entry) -> None:
     page = make_faults.PAGE.read_text(encoding="utf-8")
-    assert fault.example.strip() in page
+    assert f"## {entry.cause}: {entry.title}\n" in page
+    assert entry.example.strip() in page
     again = "the page is out of date: run python docs/make_faults.py"
-    assert f"```text\n{make_faults.reported(fault)}\n```" in page, again
+    assert f"```text\n{make_faults.reported(entry.example)}\n```" in page, again
 
 
 def test_the_whole_page_is_what_the_script_writes() -> None:

@@ -468,7 +468,7 @@ def test_messages_fit_a_terminal(notebook: Callable[..., dict]) -> None:
     text = str(check(names["loss"], names))
     assert max(map(len, text.splitlines())) <= 80
     assert re.search(r"dbndiff is wrong: the share that comes back through bndiff2 is missing\.", text)
-    assert "next: add what flows back from dbndiff2 through bndiff2 = bndiff**2" in text
+    assert "mend: add what flows back from dbndiff2 through bndiff2 = bndiff**2" in text
 
 
 @pytest.mark.parametrize(

@@ -594,7 +594,7 @@ def test_the_output_whose_share_is_missing_is_named() -> None:
     assert report["x"].cause == "F6"
     assert "the share that comes back through output[1] is missing" in report["x"].message
     assert "your gradient equals the share of output[0] alone" in report["x"].message
-    assert "next: add what flows back from doutput[1] through output[1] = cos(x)" in report["x"].message
+    assert "mend: add what flows back from doutput[1] through output[1] = cos(x)" in report["x"].message
 
 
 def test_an_output_that_is_computed_from_another_or_is_an_input() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from backproof.cli.evaluate import Evaluate
+from backproof.cli.explain import Explain
 from backproof.cli.fetch import Fetch
 from backproof.cli.prove import Prove
 from backproof.cli.sample import Sample
@@ -16,6 +17,7 @@ from backproof.cli.train import Train
 
 Command = (
     Annotated[Prove, tyro.conf.subcommand("prove")]
+    | Annotated[Explain, tyro.conf.subcommand("explain")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[SweepCommand, tyro.conf.subcommand("sweep")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]

@@ -274,7 +274,7 @@ def test_messages_name_value_line_cause_evidence_and_next_step() -> None:
     assert first == "db is wrong: the share that comes back through h3 is counted twice."
     assert "b is read by h3, h2 and h1" in rest[0]
     assert rest[1].startswith("  largest difference")
-    assert rest[2].startswith("  next: add what flows back from dh3 through h3 = tanh(")
+    assert rest[2].startswith("  mend: add what flows back from dh3 through h3 = tanh(")
 
 
 @pytest.mark.parametrize(

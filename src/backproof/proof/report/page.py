@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from backproof.proof.report import heat
+from backproof.proof.report.cause import Entry
+from backproof.proof.report.certainty import Applicability
+from backproof.proof.report.registry import named_by
 from backproof.proof.report.rows import Evidence, Findings, Row, Verdict
 from backproof.proof.report.style import FRAGMENT, PAGE
 from backproof.proof.report.words import number
@@ -26,6 +30,12 @@ _MARKS = {
     Verdict.NOT_FINITE: ("✗", "bad", "NaN or infinity where a number belongs"),
     Verdict.NOT_TESTABLE: ("?", "open", "nothing here could tell right from wrong"),
     Verdict.UNREACHABLE: ("∅", "open", "the output does not depend on the value"),
+}
+
+
+_ADVICE = {
+    Applicability.MENDS: "doing just what it says gives the right gradient; that was tried on these numbers",
+    Applicability.LOOK: "the place is right; what to write there has to be thought about",
 }
 
 
@@ -83,8 +93,12 @@ def _headline(report: Findings) -> str:
 
 
 def _culprit(row: Row, *, pictured: bool) -> str:
-    cause = f'<span class="bp-cause" title="cause {row.cause}">{row.cause}</span>' if row.cause else ""
-    replay = f'<span class="bp-replay">replay: {escape(row.replay)}</span>' if row.replay else ""
+    entries = named_by(row.named)
+    cause = "".join(_chip("cause", entry.cause, entry.title) for entry in entries)
+    sure = _chip("sure", row.certainty, "what the cause rests on") if row.certainty else ""
+    replay = _chip("replay", f"replay: {row.replay}", "the second run that showed it") if row.replay else ""
+    advice = row.applicability
+    mends = _chip("mends", f"advice: {advice}", _ADVICE[advice]) if advice else ""
     maps = ""
     if row.evidence is not None:
         maps = (
@@ -92,9 +106,28 @@ def _culprit(row: Row, *, pictured: bool) -> str:
         )
     return (
         f'<section class="bp-culprit"><h2><code>{escape(row.gradient)}</code>'
-        f'<span class="bp-verdict">{row.verdict.value}</span>{cause}{replay}</h2>'
-        f'<pre class="bp-message">{escape(row.message)}</pre>{maps}</section>'
+        f'<span class="bp-verdict">{row.verdict.value}</span>{cause}{sure}{mends}{replay}</h2>'
+        f'<pre class="bp-message">{escape(row.message)}</pre>{"".join(map(_explanation, entries))}{maps}</section>'
     )
+
+
+def _chip(kind: str, text: str, meaning: str) -> str:
+    return f'<span class="bp-{kind}" title="{escape(meaning)}">{escape(text)}</span>'
+
+
+def _explanation(entry: Entry) -> str:
+    """What the cause is, folded up behind its title."""
+    return (
+        f'<details class="bp-why"><summary>{entry.cause}: {escape(entry.title)}</summary>'
+        f"<p>{_with_code(entry.what)}</p><p>{_with_code(entry.why)}</p>"
+        f"<p><b>To mend it:</b> {_with_code(entry.mend)}</p>"
+        f"<p>An example: <code>backproof explain {entry.cause}</code></p></details>"
+    )
+
+
+def _with_code(text: str) -> str:
+    """A text whose `code` stands between backquotes."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def _maps(row: Row, evidence: Evidence) -> str:

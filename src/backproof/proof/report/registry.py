@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 from backproof.proof.report.cause import Cause, Entry
@@ -59,9 +60,10 @@ def entry_of(code: str) -> Entry:
     return found
 
 
-def title_of(code: str) -> str:
-    """What a cause is, in a few words. Raises UnknownCauseError."""
-    return entry_of(code).title
+def named_by(codes: Iterable[str]) -> list[Entry]:
+    """What is known of the causes in `codes`, each once, in their order here; what is no cause is passed over."""
+    wanted = set(codes)
+    return [entry for entry in ENTRIES if entry.cause in wanted]
 
 
 def _nearest(code: str) -> str:

@@ -84,6 +84,11 @@ class Row:
     candidates: tuple[str, ...] = ()
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """The codes of the causes that the message names: the one that is certain, or those that may be."""
+        return (self.cause,) if self.cause else self.candidates
+
+    @property
     def gradient(self) -> str:
         """What the gradient is called in messages."""
         return self.label or f"d{self.name}"

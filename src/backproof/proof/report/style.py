@@ -54,10 +54,13 @@ background:none;color:inherit;padding:0;border:0}
 margin:0 0 20px}
 .backproof h2{font-size:17px;margin:0 0 8px;display:flex;flex-wrap:wrap;align-items:center;gap:8px;color:inherit}
 .backproof h2 code{font-size:17px;font-weight:650}
-.backproof .bp-verdict,.backproof .bp-cause,.backproof .bp-replay{font-size:12.5px;font-weight:500;padding:1px 9px;
-border-radius:99px}
+.backproof h2 span{font-size:12.5px;font-weight:500;padding:1px 9px;border-radius:99px}
 .backproof .bp-verdict{color:var(--bp-bad);background:var(--bp-bad-bg)}
-.backproof .bp-cause{color:var(--bp-ink);border:1px solid var(--bp-line)}
+.backproof .bp-cause,.backproof .bp-sure,.backproof .bp-mends{color:var(--bp-ink);border:1px solid var(--bp-line)}
+.backproof .bp-sure,.backproof .bp-mends{color:var(--bp-soft)}
+.backproof .bp-why{margin:12px 0 0;font-size:14px;max-width:72ch}
+.backproof .bp-why summary{cursor:pointer;font-weight:600}
+.backproof .bp-why p{margin:8px 0 0}
 .backproof .bp-replay{color:var(--bp-open);background:var(--bp-open-bg)}
 .backproof .bp-message{white-space:pre-wrap;overflow-wrap:anywhere;margin:0}
 .backproof .bp-maps{display:flex;flex-wrap:wrap;gap:20px 24px;margin:16px 0 0}

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from backproof.proof.report.registry import named_by
 from backproof.proof.report.rows import PROVED, Findings, Row, Verdict
 from backproof.proof.report.words import WIDTH, listed, number, wrapped
 
 
 def to_text(report: Findings) -> str:
-    """A table of all rows, a message for each that has one, remarks, and a line that counts."""
-    blocks = ["\n".join(_table(report.rows)), *_messages(report.rows), *_remarks(report), _summary(report)]
+    """A table of all rows, a message for each that has one, the causes' titles, remarks, and a line that counts."""
+    blocks = [
+        "\n".join(_table(report.rows)),
+        *_messages(report.rows),
+        "\n".join(_causes(report.rows)),
+        *_remarks(report),
+        _summary(report),
+    ]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -51,6 +58,11 @@ def _messages(rows: tuple[Row, ...]) -> Iterator[str]:
             yield wrapped(f"{listed([row.gradient for row in same])}: {rest}")
         else:
             yield wrapped("\n".join(row.message for row in same))
+
+
+def _causes(rows: tuple[Row, ...]) -> Iterator[str]:
+    for entry in named_by(code for row in rows for code in row.named):
+        yield wrapped(f"{entry.cause}: {entry.title} (backproof explain {entry.cause}).")
 
 
 def _remarks(report: Findings) -> Iterator[str]:

@@ -2,7 +2,7 @@ from backproof.proof.report.cause import Cause, Entry
 
 ENTRY = Entry(
     Cause.WRONG_DIMENSIONS,
-    title="Not summed over a broadcast dimension, or over a wrong one",
+    title="The sum over a broadcast dimension is missing, or runs over another one",
     what=(
         "A value that was spread over a dimension gets its gradient back summed over it. It was not summed, summed "
         "over another one, or a dimension of size 1 was lost."

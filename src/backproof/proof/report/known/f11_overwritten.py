@@ -2,7 +2,7 @@ from backproof.proof.report.cause import Cause, Entry
 
 ENTRY = Entry(
     Cause.OVERWRITTEN,
-    title="Overwritten where it must be accumulated",
+    title="Terms are overwritten where they must be accumulated",
     what="Several terms belong together in one place, and each of them overwrites the one before.",
     why=(
         "A row that is looked up twice gets two gradients. `dC[ix] = ...` keeps the last, and so does `dC[ix] += "

@@ -2,7 +2,7 @@ from backproof.proof.report.cause import Cause, Entry
 
 ENTRY = Entry(
     Cause.WRONG_SIGN,
-    title="The sign",
+    title="The sign is wrong",
     what="The gradient, or one term of it, has the opposite sign.",
     why=(
         "The step goes uphill. A mean that is subtracted gives a minus back, and among several terms a missing one "

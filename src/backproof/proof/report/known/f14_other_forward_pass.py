@@ -2,8 +2,8 @@ from backproof.proof.report.cause import Cause, Entry
 
 ENTRY = Entry(
     Cause.OTHER_FORWARD_PASS,
-    title="The derivative of a different forward pass",
-    what="1 - h where tanh wants 1 - h², a power of -½ for -3/2, the biased variance for the unbiased one.",
+    title="It is the derivative of a different forward pass",
+    what="1 - h where tanh wants 1 - h**2, a power of -1/2 for -3/2, the biased variance for the unbiased one.",
     why="The shapes fit, and where the numbers are near each other a loose tolerance passes it.",
     mend="Derive the line again from the forward pass as it is written, not as it is remembered.",
     example="""

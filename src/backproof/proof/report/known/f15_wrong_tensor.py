@@ -2,7 +2,7 @@ from backproof.proof.report.cause import Cause, Entry
 
 ENTRY = Entry(
     Cause.WRONG_TENSOR,
-    title="A gradient where a value belongs, a value where a gradient does, or the wrong upstream gradient",
+    title="A gradient stands for a value, a value for a gradient, or one gradient for another",
     what="The formula is right, and one of its tensors is another one of the same shape.",
     why=(
         "Their names differ by one letter, and nothing complains. The line `dbndiff = dbnvar_inv * dhpreact` stood "

@@ -2,8 +2,8 @@ from backproof.proof.report.cause import Cause, Entry
 
 ENTRY = Entry(
     Cause.NOT_FINITE,
-    title="Not finite",
-    what="There is NaN or infinity where a number belongs: 0 · inf, 0 / 0, the logarithm of zero, an overflow.",
+    title="There is NaN or infinity where a number belongs",
+    what="0 * inf and 0 / 0 are not numbers; a division by zero, the logarithm of zero and an overflow are infinite.",
     why=(
         "One of them spoils every gradient after it. The root of a variance of zero, as a row of padding has it, "
         "has an infinite slope."
