@@ -17,7 +17,9 @@ from torch import Tensor
 
 from backproof.proof.report import heat
 from backproof.proof.report.as_json import JSON_VERSION, to_json
+from backproof.proof.report.certainty import Applicability, Certainty
 from backproof.proof.report.page import MOST_PICTURED, to_html, to_notebook_html
+from backproof.proof.report.registry import entry_of
 from backproof.proof.report.report import Report
 from backproof.proof.report.rows import Evidence, Row, Verdict
 
@@ -153,6 +155,35 @@ def test_a_replay_is_shown() -> None:
     assert "replay: upstream transposed" in page
 
 
+def test_a_cause_is_explained_beside_its_culprit() -> None:
+    page = parsed(to_html(report(culprit())))
+    entry = entry_of("F6")
+    text = " ".join("".join(page.text).split())
+    assert f"F6: {entry.title}" in text
+    assert all(said.replace("`", "") in text for said in (entry.what, entry.why, entry.mend))
+    assert "An example: backproof explain F6" in text
+    assert [tag for tag, _ in page.seen].count("details") == 1
+    assert ("span", {"class": "bp-cause", "title": entry.title}) in page.seen
+    several = parsed(to_html(report(replace(culprit(cause=None), candidates=("F12", "F6")))))
+    assert [tag for tag, _ in several.seen].count("details") == 2
+    unknown = parsed(to_html(report(culprit(cause=None))))
+    assert "details" not in [tag for tag, _ in unknown.seen]
+
+
+def test_the_code_in_an_explanation_is_shown_as_code() -> None:
+    page = to_html(report(culprit(cause="F10")))
+    assert "for <code>y = x @ W</code>, <code>dW</code> is <code>x.T @ dy</code>" in page
+
+
+def test_how_sure_a_cause_is_and_what_the_advice_is_worth_are_shown() -> None:
+    page = to_html(report(replace(culprit(), certainty=Certainty.FITS, applicability=Applicability.MENDS)))
+    assert ">fits to rounding</span>" in page
+    assert ">advice: mends it</span>" in page
+    assert ">advice: look here</span>" in to_html(report(replace(culprit(), applicability=Applicability.LOOK)))
+    plain = to_html(report(culprit()))
+    assert 'class="bp-sure"' not in plain and 'class="bp-mends"' not in plain
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 4), (2, 3, 4), (0, 3)])
 def test_every_shape_can_be_shown(shape: tuple[int, ...]) -> None:
     got = torch.randn(shape)
@@ -216,7 +247,8 @@ def test_a_pooled_cell_keeps_its_largest_element_with_its_sign() -> None:
 
 def test_json_has_a_version_and_every_field_and_is_strict() -> None:
     rows = replace(culprit(), evidence=Evidence((1, 2), float("nan"), float("-inf"), torch.zeros(2), torch.zeros(2)))
-    text = to_json(report(replace(rows, max_difference=float("inf"), replay="size 7")))
+    sure = {"certainty": Certainty.REPLAYED, "applicability": Applicability.MENDS}
+    text = to_json(report(replace(rows, max_difference=float("inf"), replay="size 7", **sure)))
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert record["version"] == JSON_VERSION == 1
     assert record["ok"] is False
@@ -229,6 +261,9 @@ def test_json_has_a_version_and_every_field_and_is_strict() -> None:
         "gradient": "dbndiff",
         "verdict": "wrong",
         "cause": "F6",
+        "candidates": [],
+        "certainty": "shown by a replay",
+        "applicability": "mends it",
         "culprit": True,
         "message": "dbndiff is wrong: <b>&\n  next: x",
         "exact": False,
@@ -238,7 +273,20 @@ def test_json_has_a_version_and_every_field_and_is_strict() -> None:
         "replay": "size 7",
         "evidence": {"worst_index": [1, 2], "got": "NaN", "expected": "-Infinity"},
     }
-    assert record["rows"][0]["evidence"] is None
+    right = record["rows"][0]
+    assert (right["evidence"], right["certainty"], right["applicability"]) == (None, None, None)
+    entry = entry_of("F6")
+    assert record["causes"] == {"F6": {"title": entry.title, "what": entry.what, "why": entry.why, "mend": entry.mend}}
+
+
+def test_json_names_the_causes_that_are_not_certain() -> None:
+    row = replace(culprit(cause=None), candidates=("F12", "F6"), certainty=Certainty.ONE_OF_SEVERAL)
+    record = json.loads(to_json(report(row)))
+    assert record["rows"][2]["cause"] is None
+    assert record["rows"][2]["candidates"] == ["F12", "F6"]
+    assert record["rows"][2]["certainty"] == "one of several"
+    assert list(record["causes"]) == ["F6", "F12"]
+    assert json.loads(to_json(report()))["causes"] == {}
 
 
 def test_a_notebook_shows_the_fragment_and_a_file_holds_the_page(tmp_path: Path) -> None:

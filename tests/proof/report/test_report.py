@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Applicability, Certainty
 from backproof.proof.report.report import GradientError, Report
-from backproof.proof.report.rows import Evidence, Row, Verdict
+from backproof.proof.report.rows import Evidence, Row, Verdict, finding
 from backproof.proof.report.words import apart, listed, number, wrapped
 
 EVIDENCE = Evidence((17, 42), 2.31e-03, 1.12e-03, torch.zeros(2), torch.zeros(2))
 MESSAGE = """dbndiff is wrong: the share that comes back through bndiff2 is missing.
   bndiff is read by bnraw and bndiff2; your gradient equals the share of bnraw alone (to rounding).
-  next: add what flows back from dbndiff2 through bndiff2 = bndiff**2"""
+  mend: add what flows back from dbndiff2 through bndiff2 = bndiff**2"""
 
 
 def report() -> Report:
@@ -43,6 +47,38 @@ def test_str_fits_80_columns_and_folds_what_is_inherited() -> None:
     heirs = "dhprebn, dembcat, demb, ... (6 gradients): inherited from dbndiff; these lines\n  are right."
     assert heirs in text
     assert text.endswith("1 of 8 gradients proved, 1 at fault, 6 inherited.")
+
+
+def test_the_causes_are_told_by_their_titles_once_each() -> None:
+    row = report()["bndiff"]
+    rows = (row, replace(row, name="x", cause="F17"), replace(row, name="y", cause=None, candidates=("F15", "F6")))
+    text = str(Report(rows))
+    told = "\n".join(
+        [
+            "",
+            "F6: A term is dropped, or counted twice (backproof explain F6).",
+            "F15: A gradient stands for a value, a value for a gradient, or one gradient for",
+            "  another (backproof explain F15).",
+            "F17: There is NaN or infinity where a number belongs (backproof explain F17).",
+            "",
+        ]
+    )
+    assert told in text
+    assert "backproof explain" not in str(Report((Row("x", Verdict.WRONG, culprit=True, message="dx is wrong."),)))
+
+
+@pytest.mark.parametrize(("applicability", "word"), [(Applicability.MENDS, "mend"), (Applicability.LOOK, "next")])
+def test_a_finding_says_what_its_advice_is_worth(applicability: Applicability, word: str) -> None:
+    row = Row("x", Verdict.INHERITED, inherited_from=("y",), evidence=EVIDENCE, candidates=("F6", "F12"))
+    found = finding(
+        row, Cause.WRONG_SIGN, "has the wrong sign", next="flip it", certainty=Certainty.REPLAYED,
+        applicability=applicability,
+    )  # fmt: skip
+    assert found.message.splitlines() == ["dx has the wrong sign.", f"  {EVIDENCE}", f"  {word}: flip it"]
+    assert (found.cause, found.certainty, found.applicability) == ("F13", "shown by a replay", applicability)
+    assert found.culprit and found.verdict is Verdict.WRONG and not found.inherited_from and not found.candidates
+    unknown = finding(row, None, "has the wrong sign", next="flip it")
+    assert (unknown.cause, unknown.certainty, unknown.applicability) == (None, None, Applicability.LOOK)
 
 
 def test_long_names_do_not_break_the_table() -> None:

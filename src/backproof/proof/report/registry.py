@@ -70,4 +70,5 @@ def _nearest(code: str) -> str:
     first, *_, last = Cause
     close = get_close_matches(code.upper(), _BY_CODE, n=2)
     meant = f" (is {' or '.join(close)} meant?)" if close else ""
-    return f"There is no cause {code}{meant}; there are {first} to {last}, and `backproof explain` lists them."
+    shown = code or "''"
+    return f"There is no cause {shown}{meant}; there are {first} to {last}, and `backproof explain` lists them."

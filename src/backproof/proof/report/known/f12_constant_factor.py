@@ -4,7 +4,8 @@ ENTRY = Entry(
     Cause.CONSTANT_FACTOR,
     title="A constant factor is wrong",
     what=(
-        "The gradient is a number times the right one: the 2 of a square, the 1/2 of a mean square, a scale in the line."
+        "The gradient is a number times the right one: the 2 of a square, the 1/2 of a mean square, a scale of the "
+        "line."
     ),
     why=(
         "The direction is right, the step is not; beside other gradients that are right, it is the wrong direction "
