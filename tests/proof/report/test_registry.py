@@ -27,7 +27,7 @@ def test_every_file_of_an_entry_is_called_after_its_cause_and_is_listed() -> Non
 
 def test_a_cause_is_its_code() -> None:
     assert Cause.DROPPED_TERM == "F6" and f"{Cause.DROPPED_TERM}" == "F6"
-    assert {Cause.DROPPED_TERM: 1}["F6"] == 1
+    assert {"F6": 1}[Cause.DROPPED_TERM] == 1
 
 
 @EACH

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import dense
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Applicability
 from backproof.proof.report.words import listed
 from backproof.proof.verdict.decide import Known
 
@@ -24,7 +26,8 @@ class Form:
     known: Known | None  # None where the numbers can be compared, and decide
     message: str = ""
     gradient: Tensor | None = None  # in the value's own shape, dtype and device, where it could be brought there
-    cause: str | None = None
+    cause: Cause | None = None
+    applicability: Applicability | None = None
     roots: tuple[str, ...] = ()
 
 
@@ -53,7 +56,7 @@ def form_of(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | No
     """Kind, layout, graph, device, dtype and shape, in this order; no word where the numbers can be compared."""
     d = label(name)
     if value is None:
-        return Form(Known.NO_VALUE, f"{d} has no value: there is no tensor called {name}.", cause="F4")
+        return Form(Known.NO_VALUE, f"{d} has no value: there is no tensor called {name}.", cause=Cause.NO_GRADIENT)
     if not value.is_floating_point():
         kind = str(value.dtype).removeprefix("torch.")
         if value.is_complex():
@@ -73,13 +76,16 @@ def form_of(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | No
             f"{d} is not judged: {name} has no graph, so nothing tells what its gradient should be.\n  next: call "
             f"{name}.requires_grad_() before the forward pass if it is an input; if it is computed, compute it outside "
             "torch.no_grad() and without .detach() or .data",
+            applicability=Applicability.LOOK,
         )
     if not graph.reaches_output(name):
         return _unreachable(d, name, value, gradient)
     if gradient is None:
-        return Form(Known.ABSENT, cause="F4")
+        return Form(Known.ABSENT, cause=Cause.NO_GRADIENT)
     if name in graph.blocked:
-        return Form(Known.BLOCKED, _blocked(d, name, graph), cause="F3")
+        return Form(
+            Known.BLOCKED, _blocked(d, name, graph), None, Cause.CHANGED_IN_PLACE, applicability=Applicability.LOOK
+        )
     return _fitted(d, name, value, gradient)
 
 
@@ -109,7 +115,9 @@ def _fitted(d: str, name: str, value: Tensor, gradient: Tensor) -> Form:
         message = (
             f"{d} is on {gradient.device}, and {name} on {value.device}.\n  next: move it with {d}.to({name}.device)"
         )
-        return moved if moved.known is Known.OTHER_SHAPE else Form(Known.OTHER_DEVICE, message, moved.gradient)
+        if moved.known is Known.OTHER_SHAPE:
+            return moved
+        return Form(Known.OTHER_DEVICE, message, moved.gradient, applicability=Applicability.LOOK)
     if gradient.shape != value.shape:
         return Form(Known.OTHER_SHAPE)
     if gradient.dtype != value.dtype:

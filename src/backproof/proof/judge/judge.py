@@ -16,6 +16,7 @@ from backproof.proof.judge.forms import Form, Label, excuse_heirs, form_of
 from backproof.proof.judge.messages import explain
 from backproof.proof.judge.misfit import explain_misfit
 from backproof.proof.judge.unreachable import explain_unreachable
+from backproof.proof.report.certainty import Certainty
 from backproof.proof.report.report import Report
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import listed
@@ -181,6 +182,8 @@ def _row(name: str, given: Tensor | None, form: Form, blamed: Blame | None, case
         approximate=approximate,
         max_difference=difference,
         label=d,
+        certainty=Certainty.SEEN if form.cause else None,
+        applicability=form.applicability,
     )
     if known is Known.SHAPE_FROM_ABOVE:
         roots = listed([case.d(root) for root in form.roots])

@@ -1,4 +1,4 @@
-"""Upstream gradients to prove with, and the diagnosis that needs a choice of them: F1, upstream ignored."""
+"""Upstream gradients to prove with, and the diagnosis that needs a choice of them: it is ignored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def judged(
     upstream: Tensor | None,
     usual: Mapping[int, int] | None = None,
 ) -> list[Row]:
-    """The judge's rows; a culprit that is right for another upstream gradient than it was given is F1."""
+    """The judge's rows; a culprit that is right for another upstream gradient than it was given ignores it."""
     rows = list(judge(values, gradients, result, upstream, usual=usual).rows)
     suspects = {row.name for row in rows if row.culprit and row.verdict is Verdict.WRONG}
     for claim, other in _misreadings(upstream) if suspects and upstream is not None else ():

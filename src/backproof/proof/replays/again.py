@@ -10,6 +10,8 @@ import torch
 from backproof.proof.replays.float64 import forgiven, shrinks
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, FunctionRaisedError, Proof, SkippedError
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Applicability, Certainty
 from backproof.proof.report.rows import Row, finding
 from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.layouts import Layout
@@ -22,9 +24,17 @@ _STRIDES = "index with the strides, or start from a copy made by .contiguous()"
 _THERE_TOO = "make it work there too, or skip this replay"
 
 
-def shown(row: Row, cause: str | None, claim: str, *details: str, next: str) -> Row:
+def shown(
+    row: Row,
+    cause: Cause,
+    claim: str,
+    *details: str,
+    next: str,
+    applicability: Applicability = Applicability.LOOK,
+) -> Row:
     """The row of a gradient whose line a replay has shown to be wrong."""
-    return finding(ruled(row, Known.SHOWN_BY_A_REPLAY), cause, claim, *details, next=next)
+    guilty, certainty = ruled(row, Known.SHOWN_BY_A_REPLAY), Certainty.REPLAYED
+    return finding(guilty, cause, claim, *details, next=next, certainty=certainty, applicability=applicability)
 
 
 def new(rows: list[Row], ledger: Ledger) -> list[Row]:
@@ -32,12 +42,15 @@ def new(rows: list[Row], ledger: Ledger) -> list[Row]:
     return [row for row in rows if row.culprit and row.name not in ledger.known()]
 
 
-def raised(proof: Proof, ledger: Ledger, error: BackwardRaisedError, when: str, cause: str | None, advice: str) -> Row:
+def raised(
+    proof: Proof, ledger: Ledger, error: BackwardRaisedError, when: str, cause: Cause | None, advice: str
+) -> Row:
     """A finding for the gradient that the line which raised assigns, or for the output where that is not known."""
     name = error.value or proof.output
     parts = (f"{proof.subject.backward_called} raises {when}: {error}.", error.line, f"next: {advice}")
     message = "\n  ".join(part for part in parts if part)
-    return row_of(name, Known.RAISES, cause=cause, message=message, label=ledger.row(name).label)
+    row = row_of(name, Known.RAISES, cause=cause, message=message, label=ledger.row(name).label)
+    return replace(row, certainty=Certainty.REPLAYED if cause else None, applicability=Applicability.LOOK)
 
 
 def second_backward(proof: Proof, ledger: Ledger) -> list[Row]:
@@ -46,13 +59,13 @@ def second_backward(proof: Proof, ledger: Ledger) -> list[Row]:
     try:
         rows, overwritten = proof.subject.second(proof.first_run, ledger.known())
     except BackwardRaisedError as error:
-        return [raised(proof, ledger, error, "when it is called a second time", "F3", advice)]
+        return [raised(proof, ledger, error, "when it is called a second time", Cause.CHANGED_IN_PLACE, advice)]
     claim = "changes from call to call: a second backward pass with the same arguments gives other numbers"
-    found = [shown(row, "F3", claim, next=advice) for row in new(rows, ledger)]
+    found = [shown(row, Cause.CHANGED_IN_PLACE, claim, next=advice) for row in new(rows, ledger)]
     claim = "is overwritten: the second backward pass changes the tensor that the first one returned"
     for name in overwritten.keys() - ledger.known() - {row.name for row in found}:
         change = describe_change(overwritten[name])
-        found.append(shown(ledger.rows[name], "F3", claim, change, next="return a new tensor"))
+        found.append(shown(ledger.rows[name], Cause.CHANGED_IN_PLACE, claim, change, next="return a new tensor"))
     return found
 
 
@@ -75,7 +88,7 @@ def in_float64(proof: Proof, ledger: Ledger) -> list[Row]:
         short = short_name(narrow)
         claim = f"is not precise: its rounding error in {short} is too large, and in float64 it nearly vanishes"
         advice = "the formula is right: sum in a wider dtype, or subtract before squaring"
-        found = [shown(ledger.rows[name], "F5", claim, next=advice) for name in imprecise]
+        found = [shown(ledger.rows[name], Cause.LOW_PRECISION, claim, next=advice) for name in imprecise]
         rows = [row for row in rows if row.name not in imprecise]
     return found + forgiven(rows, ledger, narrow)
 
@@ -92,18 +105,22 @@ def upstream_layout(proof: Proof, ledger: Ledger, *, layout: Layout) -> list[Row
 
 
 def laid_out(proof: Proof, ledger: Ledger, conditions: Conditions, when: str) -> list[Row]:
-    """New culprits under a layout are F2 where the same numbers, in contiguous memory, are right."""
+    """New culprits assume contiguous memory where the same numbers, contiguous, are right; a copy then mends it."""
     try:
         rows = list(proof.subject.tried(conditions, ledger.known()).rows)
     except BackwardRaisedError as error:
-        rows = [raised(proof, ledger, error, when, "F2", _STRIDES)]
+        rows = [raised(proof, ledger, error, when, Cause.CONTIGUITY_ASSUMED, _STRIDES)]
     suspects = {row.name for row in new(rows, ledger)}
     if suspects:
         suspects -= _wrong(proof, replace(conditions, contiguous=True), ledger, suspects)
     claim = f"is wrong {when}; it is right for the same numbers in contiguous memory"
-    return [
-        shown(row, "F2", claim, next=_STRIDES) if row.name in suspects and row.cause != "F2" else row for row in rows
-    ]
+    found = []
+    for row in rows:
+        if row.name in suspects and row.cause != Cause.CONTIGUITY_ASSUMED:
+            mends = Applicability.MENDS  # with a copy it was right just now
+            row = shown(row, Cause.CONTIGUITY_ASSUMED, claim, next=_STRIDES, applicability=mends)
+        found.append(row)
+    return found
 
 
 def _wrong(proof: Proof, conditions: Conditions, ledger: Ledger, suspects: set[str]) -> set[str]:
@@ -121,8 +138,9 @@ def at_size(proof: Proof, ledger: Ledger, *, size: Size) -> list[Row]:
     try:
         rows = _tried(proof, ledger, Conditions(size=size), f"for {size.name}", again)
     except FunctionRaisedError as error:
+        row = row_of(proof.output, Known.RAISES, label=ledger.row(proof.output).label)
         message = f"{error} for {size.name}\n  next: {_THERE_TOO}"
-        return [row_of(proof.output, Known.RAISES, message=message, label=ledger.row(proof.output).label)]
+        return [replace(row, message=message, applicability=Applicability.LOOK)]
     return rows if any(row.culprit for row in rows) else rows + _size_in_float64(proof, ledger, size)
 
 

@@ -1,4 +1,4 @@
-"""F3: a line that writes into what it may only read. Found by bits and version, traced to the line, and separated
+"""A line that writes into what it may only read. Found by bits and version, traced to the line, and separated
 from the innocent lines that read the damaged numbers afterwards."""
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.pair_calls import UPSTREAM, Answer, Functions, PairTrial, Run, run_backward, run_forward
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Certainty
 from backproof.proof.report.rows import Row, finding
 from backproof.proof.user.modes import Watch, Write
 from backproof.proof.user.writes import Kept, describe_change, storage_of
@@ -108,7 +110,8 @@ def value_called(target: str | None, run: Run) -> str | None:
 
 
 def _accused(row: Row, claim: str, *details: str) -> Row:
-    guilty = finding(ruled(row, Known.SHOWN_BY_A_REPLAY), "F3", claim, *details, next=ADVICE)
+    guilty = finding(ruled(row, Known.SHOWN_BY_A_REPLAY), Cause.CHANGED_IN_PLACE, claim, *details, next=ADVICE,
+                     certainty=Certainty.REPLAYED)  # fmt: skip
     return replace(guilty, replay=UNCHANGED)
 
 
@@ -140,7 +143,8 @@ def _line_of(writes: list[Write], watched: Answer, storage: int, run: Run) -> st
 def _innocent(row: Row, guilty: list[str], what: str) -> Row:
     names = ", ".join(f"d{name}" for name in guilty)
     message = f"{row.gradient}: inherited from {names}, whose line had changed {what} in place; this line is right."
-    return ruled(row, Known.READ_DAMAGE, cause=None, inherited_from=tuple(guilty), message=message, evidence=None)
+    return ruled(row, Known.READ_DAMAGE, cause=None, certainty=None, applicability=None, candidates=(),
+                 inherited_from=tuple(guilty), message=message, evidence=None)  # fmt: skip
 
 
 def _faults(trial: PairTrial, gradients: dict[str, Tensor | None]) -> frozenset[str]:

@@ -7,10 +7,17 @@ from collections.abc import Iterable
 import torch
 
 from backproof.proof.replays.ledger import Ledger
+from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import PROVED, Row, Verdict
 from backproof.proof.user.tensors import short_name
 
-_STRUCTURAL = ("F6", "F7", "F9", "F10", "F11")
+_STRUCTURAL = (
+    Cause.DROPPED_TERM,
+    Cause.ROWS_LEFT_OUT,
+    Cause.WRONG_DIMENSIONS,
+    Cause.SWAPPED_OR_TRANSPOSED,
+    Cause.OVERWRITTEN,
+)
 
 
 def forgiven(rows: Iterable[Row], ledger: Ledger, narrow: torch.dtype) -> list[Row]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from backproof.proof.report.cause import Cause
+from backproof.proof.report.certainty import Certainty
 from backproof.proof.report.report import Report
 from backproof.proof.report.rows import Row
 from backproof.proof.verdict.decide import Known, prevailing, row_of
@@ -58,7 +60,7 @@ class Ledger:
 
     def counted(self) -> set[str]:
         """The culprits whose factor is taken for a size, which another size may contradict."""
-        return {row.name for row in self.rows.values() if row.culprit and row.cause == "F8"}
+        return {row.name for row in self.rows.values() if row.culprit and row.cause == Cause.WRONG_DENOMINATOR}
 
     def report(self) -> Report:
         return Report(tuple(self.rows.values()), tuple(self.notes), tuple(self.skipped))
@@ -70,16 +72,17 @@ def _merged(before: Row | None, now: Row, replay: str) -> Row:
         return kept
     if kept is not now:
         return replace(kept, replay=replay, message=f"{kept.gradient}: proved by the replay: {replay}")
-    return replace(
-        now, replay=replay, message=f"{now.message}\n  shown by the replay: {replay}" if now.culprit else now.message
-    )
+    if not now.culprit:
+        return replace(now, replay=replay)
+    certainty = Certainty.REPLAYED if now.certainty is Certainty.FITS else now.certainty  # more than one run's fit
+    return replace(now, replay=replay, certainty=certainty, message=f"{now.message}\n  shown by the replay: {replay}")
 
 
 def _knows_better(old: Row, new: Row) -> bool:
     """Whether a replay names a cause where none was known, or finds that a factor taken for a size is a constant."""
     if old.cause is None:
         return new.cause is not None
-    if old.cause != "F8" or new.cause == "F8":
+    if old.cause != Cause.WRONG_DENOMINATOR or new.cause == Cause.WRONG_DENOMINATOR:
         return False
     before, now = _factor(old), _factor(new)
     return before is not None and now is not None and abs(before - now) <= 1e-3 * abs(before)

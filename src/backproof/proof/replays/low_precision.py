@@ -12,6 +12,7 @@ from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.sides import gradients_of, run_side, upstreams_for
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
 from backproof.proof.replays.values import evidence_of
+from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row
 from backproof.proof.user.calls import describe
 from backproof.proof.user.tensors import is_finite, is_float, short_name
@@ -56,4 +57,4 @@ def _imprecise(
     row = row_of(name, Known.SHOWN_BY_A_REPLAY, label=label, evidence=evidence_of(got, exact))
     claim = f"is less precise in {short_name(dtype)} than plain operations"
     advice = "sum in float32, and round to the narrow dtype once, at the end"
-    return shown(row, "F5", claim, str(measured), next=advice)
+    return shown(row, Cause.LOW_PRECISION, claim, str(measured), next=advice)

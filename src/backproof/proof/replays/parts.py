@@ -9,6 +9,7 @@ from backproof.proof.replays.kernel import Kernel, KernelTrial
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.state import goes_through
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof
+from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import listed
 from backproof.proof.user.layouts import Layout, copied
@@ -30,7 +31,7 @@ def some_inputs(proof: Proof[Kernel, KernelTrial], ledger: Ledger, *, needs: tup
     except BackwardRaisedError as error:
         when = f"when only {' and '.join(needs)} needs a gradient"
         advice = "look at ctx.needs_input_grad, and return one gradient an input"
-        return [raised(proof, ledger, error, when, "F4", advice)]
+        return [raised(proof, ledger, error, when, Cause.NO_GRADIENT, advice)]
 
 
 def one_output(proof: Proof[Kernel, KernelTrial], ledger: Ledger, *, output: str) -> list[Row]:
@@ -43,7 +44,7 @@ def one_output(proof: Proof[Kernel, KernelTrial], ledger: Ledger, *, output: str
         unused = [name for name in upstreams if name != output]
         zeros = {name: copied(u) if name == output else torch.zeros_like(u) for name, u in upstreams.items()}
         if not goes_through(proof, zeros):
-            return [raised(proof, ledger, error, when, "F4", "make backward work for each output alone")]
+            return [raised(proof, ledger, error, when, Cause.NO_GRADIENT, "make backward work for each output alone")]
         when += f", since the gradient of {listed(unused)}, which nobody uses, is None there"
         advice = "take None for zeros, or leave out ctx.set_materialize_grads(False), and autograd sends zeros"
-        return [raised(proof, ledger, error, when, "F4", advice)]
+        return [raised(proof, ledger, error, when, Cause.NO_GRADIENT, advice)]

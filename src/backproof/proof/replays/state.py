@@ -15,6 +15,7 @@ from backproof.proof.replays.kernel import Kernel, KernelTrial, sent_back
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.sides import called, outputs_of
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
+from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row
 from backproof.proof.user.layouts import copied
 from backproof.proof.user.tensors import is_float
@@ -34,7 +35,7 @@ def unchanged(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     side = called("function", kernel.function, leaves, kernel.seed)
     for name, kept in damaged(inputs).items():
         claim = f"The forward pass changes its input {name} in place"
-        rows.append(shown(ledger.row(name), "F3", claim, describe_change(kept), next=_COPY))
+        rows.append(shown(ledger.row(name), Cause.CHANGED_IN_PLACE, claim, describe_change(kept), next=_COPY))
     upstreams = {name: copied(value) for name, value in first_run.upstreams.items()}
     saved = getattr(side.outputs[proof.output].grad_fn, "saved_tensors", ())
     given = {
@@ -49,7 +50,7 @@ def unchanged(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
         name = given[what][0]
         if name not in {row.name for row in rows}:
             claim = f"The backward pass changes {what} in place"
-            rows.append(shown(ledger.row(name), "F3", claim, describe_change(item), next=_COPY))
+            rows.append(shown(ledger.row(name), Cause.CHANGED_IN_PLACE, claim, describe_change(item), next=_COPY))
     return rows
 
 
@@ -63,14 +64,14 @@ def two_graphs(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
         rows = kernel.changed(side, first_run, ledger.known())
     except BackwardRaisedError as error:
         when = "when the function was called again before it"
-        return [raised(proof, ledger, error, when, "F3", kernel.stateless)]
+        return [raised(proof, ledger, error, when, Cause.CHANGED_IN_PLACE, kernel.stateless)]
     claim = "depends on other calls: one more call of the function before the backward pass changes it"
-    return [shown(row, "F3", claim, next=kernel.stateless) for row in new(rows, ledger)]
+    return [shown(row, Cause.CHANGED_IN_PLACE, claim, next=kernel.stateless) for row in new(rows, ledger)]
 
 
 def used_twice(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     """Inputs with a second reader and a result with a sister: the upstream gradient then belongs to several nodes."""
-    if any(row.cause == "F3" for row in ledger.rows.values()):
+    if any(row.cause == Cause.CHANGED_IN_PLACE for row in ledger.rows.values()):
         return []  # what is shared was damaged, which is known already
     kernel, output = proof.subject, proof.output
     reference, function = (_residual(each, output) for each in (kernel.reference, kernel.function))
@@ -80,9 +81,10 @@ def used_twice(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     except BackwardRaisedError as error:
         if _raises_alone(proof):
             raise SkippedError(f"{kernel.backward_called} raises when only {output} is used") from error
-        return [raised(proof, ledger, error, "where its input and its result are used twice", "F3", _COPY)]
+        when = "where its input and its result are used twice"
+        return [raised(proof, ledger, error, when, Cause.CHANGED_IN_PLACE, _COPY)]
     claim = "is wrong where its input and its upstream gradient are used elsewhere too, as in a residual branch"
-    return [shown(row, "F3", claim, next=_COPY) for row in new(rows, ledger)]
+    return [shown(row, Cause.CHANGED_IN_PLACE, claim, next=_COPY) for row in new(rows, ledger)]
 
 
 def _residual(function: Callable, output: str) -> Callable:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backproof.proof.replays.accuracy import most, precision
 from backproof.proof.replays.sides import Side
+from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Evidence, Row, finding
 from backproof.proof.user.tensors import is_float
 from backproof.proof.verdict.decide import Known, of_value, row_of
@@ -72,7 +73,8 @@ def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, t
     if is_float(expected):
         row = replace(row, evidence=evidence_of(got, expected))
     rows = _wrong_rows(got, expected)
-    cause = "F7" if rows and rows[-1] == len(expected) - 1 and rows == list(range(rows[0], len(expected))) else None
+    last_rows = bool(rows) and rows == list(range(rows[0], len(expected)))
+    cause = Cause.ROWS_LEFT_OUT if last_rows else None
     where = f"rows {rows[0]} to {rows[-1]} of {len(expected)} differ, the others are right" if rows else ""
     advice = "look at how the last, partial tile is handled" if cause else "compare the forward passes step by step"
     return finding(row, cause, "is not what the reference computes", where, next=advice)
