@@ -47,7 +47,7 @@ def _constant(fault: Fault, *, odd: bool) -> Iterator[Finding]:
     if means is not None and means.odd == odd:
         why = f"your gradient is {means.factor} times the right one, to rounding{means.likely}."
         mended = None if means.times is None else means.times * fault.got
-        yield Finding(means.cause, headline(means, "it"), why, means.next, mended)
+        yield Finding(means.cause, headline(means, "it"), why, means.next, mended, factor=c)
 
 
 def headline(means: Meaning, what: str) -> str:
@@ -109,12 +109,6 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
                     step += ", and flip the sign" if sign < 0 else ""
                     likely = f"; n = {size} is {where}: {likely}{extra}"
                     return Meaning(Cause.WRONG_DENOMINATOR, prefix + text, likely, step, sign / value)
-    for now, usual in fault.case.usual.items():
-        for value, text in ((now / usual, f"{now}/{usual}"), (usual / now, f"{usual}/{now}")):
-            if now != usual and near(value):
-                likely = f"; it is right where {now} is {usual}: the line holds {usual} as a number"
-                step = f"take the {usual} from a tensor's shape"
-                return Meaning(Cause.WRONG_DENOMINATOR, text, likely, step, 1 / value)
     for value, text, where, step in _quotients(fault):
         if near(value):
             likely = f"; {where}: the sum is divided by the wrong count"

@@ -59,6 +59,7 @@ def one_term(fault: Fault) -> Iterator[Finding]:
             f"{_read_by(fault)}; all else is right, to rounding{means.likely}.",
             f"{means.next}, in what flows back through {formula(fault.graph, term.reader)}",
             mended=_times(fault, _through(fault, [term.reader]), means.times),
+            factor=c,
         )
         return
 

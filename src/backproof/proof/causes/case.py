@@ -21,8 +21,7 @@ class Case:
     """The whole check: graph, all named tensors, the user's gradients, autograd's own, and what was found.
 
     `handed` are the gradients that could be handed on; `handed_dead` those of values the output does not
-    depend on, where they fit; `unreachable` names all such values that have a gradient. `usual` has sizes
-    that are others than usual, and the usual ones.
+    depend on, where they fit; `unreachable` names all such values that have a gradient.
     """
 
     graph: Graph
@@ -33,7 +32,6 @@ class Case:
     autograds: Mapping[str, Tensor | None]
     blames: Blames
     label: Callable[[str], str]
-    usual: Mapping[int, int]
 
     @property
     def arriving(self) -> Mapping[str, Tensor | None]:
@@ -100,7 +98,8 @@ class Finding(NamedTuple):
     """A cause that explains the gradient to rounding: in one clause, why so, and what to try next.
 
     `mended` is what becomes of the gradient when `next` is done to the letter, and nothing else; None where that is
-    no formula. It is compared with the right gradient before anybody is told that `next` mends the fault.
+    no formula. It is compared with the right gradient before anybody is told that `next` mends the fault. `factor` is
+    the constant by which the gradient, or one of its terms, is off, if that is what is wrong.
     """
 
     cause: Cause | None
@@ -110,6 +109,7 @@ class Finding(NamedTuple):
     mended: Tensor | None = None
     certainty: Certainty = Certainty.FITS
     candidates: tuple[Cause, ...] = ()
+    factor: float | None = None
 
 
 class Part(NamedTuple):

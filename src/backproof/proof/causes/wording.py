@@ -32,6 +32,7 @@ def told(row: Row, fault: Fault, finding: Finding | None) -> Row:
         certainty=finding.certainty if finding else None,
         applicability=applicability,
         candidates=finding.candidates if finding else (),
+        factor=finding.factor if finding else None,
     )
 
 

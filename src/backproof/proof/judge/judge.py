@@ -35,14 +35,12 @@ def judge(
     upstream: Tensor | None = None,
     *,
     label: Label = lambda name: f"d{name}",
-    usual: Mapping[int, int] | None = None,
 ) -> Report:
     """Compares every gradient with what its line should give; says what is wrong where they differ.
 
     `values` are all named tensors of the forward pass, `gradients` those to be judged, by the same names;
     None is a gradient that should be there and is not. `upstream` is the gradient of `output`, of its shape;
-    it may be left out where `output` is one number. `usual` are sizes that are not what they usually are,
-    and what that is. Raises CannotJudgeError where autograd cannot follow `output` back.
+    it may be left out where `output` is one number. Raises CannotJudgeError where autograd cannot follow `output` back.
     """
     first = {name: values[name] for name in gradients if name in values}
     tensors = {**first, **values}  # of several names for one tensor, the first with a gradient stands for all
@@ -53,7 +51,7 @@ def judge(
         try:
             graph, own = _own(graph)
             graph, own = _best_twins_first(graph, own, gradients, upstream)
-            return _report(graph, own, followed, gradients, label, usual or {})
+            return _report(graph, own, followed, gradients, label)
         except RuntimeError as error:
             raise _plainer(error) from error
 
@@ -144,7 +142,6 @@ def _report(
     values: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor | None],
     label: Label,
-    usual: Mapping[int, int],
 ) -> Report:
     forms = {name: form_of(graph, name, values.get(name), gradient, label) for name, gradient in gradients.items()}
     usable = {name: form.gradient for name, form in forms.items() if form.gradient is not None}
@@ -156,7 +153,7 @@ def _report(
     usable = {name: gradient for name, gradient in usable.items() if name not in dead}
     blames = blame(graph, usable, own, misfits)
     handed = {name: gradient for name, gradient in usable.items() if graph.twin(name) == name}
-    case = Case(graph, values, handed, dead, unused, own, blames, label, usual)
+    case = Case(graph, values, handed, dead, unused, own, blames, label)
     order = [name for name in graph.names if name in gradients] + [
         name for name in gradients if name not in graph.places
     ]

@@ -18,10 +18,9 @@ def judged(
     gradients: Mapping[str, Tensor | None],
     result: Tensor,
     upstream: Tensor | None,
-    usual: Mapping[int, int] | None = None,
 ) -> list[Row]:
     """The judge's rows; a culprit that is right for another upstream gradient than it was given ignores it."""
-    rows = list(judge(values, gradients, result, upstream, usual=usual).rows)
+    rows = list(judge(values, gradients, result, upstream).rows)
     suspects = {row.name for row in rows if row.culprit and row.verdict is Verdict.WRONG}
     for claim, other in _misreadings(upstream) if suspects and upstream is not None else ():
         fitting = suspects & glance(values, gradients, result, other).right.keys()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from backproof.proof.replays.float64 import forgiven, shrinks
-from backproof.proof.replays.ledger import Ledger
+from backproof.proof.replays.ledger import SAME_FACTOR, Ledger, factor_of, whole_factor
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, FunctionRaisedError, Proof, SkippedError
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Applicability, Certainty
@@ -141,7 +141,22 @@ def at_size(proof: Proof, ledger: Ledger, *, size: Size) -> list[Row]:
         row = row_of(proof.output, Known.RAISES, label=ledger.row(proof.output).label)
         message = f"{error} for {size.name}\n  next: {_THERE_TOO}"
         return [replace(row, message=message, applicability=Applicability.LOOK)]
-    return rows if any(row.culprit for row in rows) else rows + _size_in_float64(proof, ledger, size)
+    if not any(row.culprit for row in rows):
+        return rows + _size_in_float64(proof, ledger, size)
+    return [_hard_coded(row, size) if row.name not in ledger.known() else row for row in rows]
+
+
+def _hard_coded(row: Row, size: Size) -> Row:
+    """For a line that was right at the usual size: whether it is off by just what the size was changed by."""
+    factor = factor_of(row) if row.culprit else None
+    for one, other in ((size.now, size.usual), (size.usual, size.now)):
+        if factor is not None and one != other and abs(factor - one / other) <= SAME_FACTOR * one / other:
+            off = "is off" if whole_factor(row) else "has a term that is off"
+            claim = f"{off} by the factor {one}/{other}, and right where {size.now} is {size.usual}"
+            why = f"the line holds {size.usual} as a number"
+            advice = f"take the {size.usual} from a tensor's shape"
+            return shown(row, Cause.WRONG_DENOMINATOR, f"{claim}: {why}", next=advice)
+    return row
 
 
 def _size_in_float64(proof: Proof, ledger: Ledger, size: Size) -> list[Row]:

@@ -144,8 +144,7 @@ class Kernel:
         own = gradients_of(reference, upstreams, needs, retain=True)
         gradients = {name: one for name, one in gradients.items() if one is not None or _needed(own[name])}
         exact = gradients_of(truth, {n: u.double() for n, u in upstreams.items()}, needs) if truth else None
-        usual = conditions.size.usual if conditions.size else {}
-        rows = trial.rows + _judged(reference, gradients | misshapen, upstreams, own, exact, known, usual)
+        rows = trial.rows + _judged(reference, gradients | misshapen, upstreams, own, exact, known)
         return KernelTrial(values, needs, function, reference, upstreams, gradients, rows, _REFUSED if refused else "")
 
     def second(self, first_run: KernelTrial, known: Collection[str]) -> tuple[list[Row], Mapping[str, Kept]]:
@@ -160,7 +159,7 @@ class Kernel:
         changed = {name: one for name, one in gradients.items() if name in before and not _equal(one, before[name])}
         if not changed or glance_side(first_run.reference, changed, first_run.upstreams).faults <= set(known):
             return []
-        return judged_side(first_run.reference, changed, first_run.upstreams, {})
+        return judged_side(first_run.reference, changed, first_run.upstreams)
 
     def back(self, side: Side, first_run: KernelTrial, *, retain: bool = False) -> Gradients:
         """The first run's upstream gradients sent back through `side`. Raises BackwardRaisedError."""
@@ -236,7 +235,6 @@ def _judged(
     own: Gradients,
     exact: Gradients | None,
     known: Collection[str] | None,
-    usual: Mapping[int, int],
 ) -> list[Row]:
     """Full rows in the first run (`known` is None); in a replay, only what it shows beyond the known culprits."""
     seen = glance_side(reference, gradients, upstreams)
@@ -245,7 +243,7 @@ def _judged(
     if known is not None and seen.faults - fine <= set(known):
         return seen.rows() + precise
     doubtful = {name: gradient for name, gradient in gradients.items() if name not in fine}
-    return precise + (judged_side(reference, doubtful, upstreams, usual) if doubtful else [])
+    return precise + (judged_side(reference, doubtful, upstreams) if doubtful else [])
 
 
 def _needed(gradient: Tensor | None) -> bool:

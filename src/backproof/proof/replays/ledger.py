@@ -12,6 +12,8 @@ from backproof.proof.report.rows import Row
 from backproof.proof.verdict.decide import Known, prevailing, row_of
 from backproof.proof.verdict.fit import fitted_factor
 
+SAME_FACTOR = 1e-3  # relative; float32 knows a factor better, and two sizes are further apart
+
 
 class Ledger:
     """One row a value: the first run's, until a replay finds a fault, names a cause, or proves what was untestable."""
@@ -84,12 +86,21 @@ def _knows_better(old: Row, new: Row) -> bool:
         return new.cause is not None
     if old.cause != Cause.WRONG_DENOMINATOR or new.cause == Cause.WRONG_DENOMINATOR:
         return False
-    before, now = _factor(old), _factor(new)
-    return before is not None and now is not None and abs(before - now) <= 1e-3 * abs(before)
+    before, now = factor_of(old), factor_of(new)
+    return before is not None and now is not None and abs(before - now) <= SAME_FACTOR * abs(before)
 
 
-def _factor(row: Row) -> float | None:
+def factor_of(row: Row) -> float | None:
+    """The constant by which a gradient, or one of its terms, is off."""
+    return row.factor if row.factor is not None else whole_factor(row)
+
+
+def whole_factor(row: Row) -> float | None:
+    """The constant that alone makes the right gradient of what is there, if there is one."""
     evidence = row.evidence
     if evidence is None or evidence.got_tensor.shape != evidence.expected_tensor.shape:
         return None
-    return fitted_factor(evidence.got_tensor.double(), evidence.expected_tensor.double())
+    got, expected = evidence.got_tensor.double(), evidence.expected_tensor.double()
+    factor = fitted_factor(got, expected)
+    explains = factor is not None and bool((got - factor * expected).norm() <= SAME_FACTOR * got.norm())
+    return factor if explains else None

@@ -55,8 +55,7 @@ class Pair:
         seen = glance(run.values, gradients, run.result, trial.upstream)
         if known is not None and seen.faults <= set(known):
             return replace(trial, rows=seen.rows())
-        usual = conditions.size.usual if conditions.size else None
-        rows = judged(run.values, gradients, run.result, trial.upstream, usual)
+        rows = judged(run.values, gradients, run.result, trial.upstream)
         return replace(trial, rows=rows if known is not None else overwriting_rows(rows, overwriting))
 
     def second(self, first_run: PairTrial, known: Collection[str]) -> tuple[list[Row], Mapping[str, Kept]]:

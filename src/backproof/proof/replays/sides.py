@@ -132,12 +132,10 @@ def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | No
     return dict(zip(side.leaves, dense_ones, strict=False))
 
 
-def judged_side(
-    reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor], usual: Mapping[int, int]
-) -> list[Row]:
+def judged_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]) -> list[Row]:
     """The judge's rows for the inputs of `gradients`, with the reference's graph as the truth."""
     values, added, output, upstream = _as_network(reference, gradients, upstreams)
-    rows = judged(values, {**gradients, **added}, output, upstream, usual)
+    rows = judged(values, {**gradients, **added}, output, upstream)
     return [row for row in rows if row.name not in added]
 
 

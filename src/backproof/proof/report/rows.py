@@ -64,7 +64,8 @@ class Row:
     `cause` is the code of a `Cause`, as "F6", or None where nothing is wrong or the cause is not certain; where several
     explain the numbers alike, `candidates` has their codes. `certainty` says what the cause rests on, and
     `applicability` whether doing just what the message advises gives the right gradient; both are None where there is
-    no cause, and no advice.
+    no cause, and no advice. `factor` is the constant by which the gradient, or one of its terms, is off, where that is
+    what is wrong with it.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Row:
     certainty: Certainty | None = None
     applicability: Applicability | None = None
     candidates: tuple[str, ...] = ()
+    factor: float | None = None
 
     @property
     def named(self) -> tuple[str, ...]:

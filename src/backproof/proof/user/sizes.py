@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ class Size(NamedTuple):
     name: str
     inputs: Callable
     n: int
-    usual: Mapping[int, int]  # the number that is changed, and what it is in the first run
+    now: int  # the number that is changed,
+    usual: int  # and what it is in the first run
 
 
 def usual_size(inputs: Any) -> int | None:
@@ -46,8 +47,8 @@ def other_sizes(inputs: Any, sizes: Sequence[int]) -> list[Size]:
         if type(parameter.default) is int and parameter.kind is not parameter.POSITIONAL_ONLY
     ]
     return [
-        *(Size(f"size {n}", inputs, n, {n: usual}) for n in sizes),
-        *(Size(f"size {name}={now}", partial(inputs, **{name: now}), usual, {now: now - 2}) for name, now in further),
+        *(Size(f"size {n}", inputs, n, n, usual) for n in sizes),
+        *(Size(f"size {name}={now}", partial(inputs, **{name: now}), usual, now, now - 2) for name, now in further),
     ]
 
 
