@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from backproof.proof.report.cause import Cause
+
 SOURCE = Path(__file__).parents[1] / "src" / "backproof"
 LAW = re.compile(r"autograd|requires_grad|\.backward\(")
 
@@ -98,6 +100,34 @@ def circles(source: Path) -> list[str]:
         for name in leaves:
             del graph[name]
     return sorted(graph)
+
+
+def bare_codes(source: Path) -> list[str]:
+    """Codes of causes that stand as text where a name belongs, as 'file: code'; `cause.py` gives them their names."""
+    home = source / "proof" / "report" / "cause.py"
+    return [
+        f"{file.relative_to(source)}: {node.value}"
+        for file in source.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if file != home and isinstance(node, ast.Constant) and re.fullmatch(r"F\d+", str(node.value))
+    ]
+
+
+def causes_named(source: Path) -> set[str]:
+    """The causes that the searches, the judge and the replays can name; one that is only compared with is not named."""
+    found = set()
+    for name, file in modules_of(source).items():
+        if room_of(name) not in ("causes", "judge", "replays"):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        compared = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in ast.walk(node)}
+        found |= {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Cause"
+            if id(node) not in compared
+        }
+    return found
 
 
 def test_only_proof_mentions_automatic_differentiation():
@@ -193,6 +223,30 @@ def test_a_circle_within_a_room_is_found(tmp_path: Path):
         "backproof.proof.report.page",
         "backproof.proof.report.report",
     ]
+
+
+def test_every_cause_has_a_search_that_names_it_and_no_other_is_named():
+    assert causes_named(SOURCE) == {cause.name for cause in Cause}
+
+
+def test_a_cause_that_is_only_compared_with_is_not_named(tmp_path: Path):
+    house = house_of_proof(
+        tmp_path,
+        causes_one="return Finding(Cause.WRONG_SIGN if c < 0 else Cause.DROPPED_TERM)",
+        judge_two="return row.cause is Cause.OVERWRITTEN",
+        report_cause="return Cause.NOT_FINITE",
+    )
+    assert causes_named(house) == {"WRONG_SIGN", "DROPPED_TERM"}
+
+
+def test_causes_are_called_by_their_names():
+    assert bare_codes(SOURCE) == []
+
+
+def test_a_bare_code_is_found(tmp_path: Path):
+    line = "return Finding('F6', 'F for false', 'backproof explain F6')"
+    house = house_of_proof(tmp_path, causes_one=line, report_cause="CODE = 'F6'")
+    assert bare_codes(house) == ["proof/causes/one.py: F6"]
 
 
 def test_every_part_of_the_package_has_its_directions():

@@ -69,14 +69,14 @@ def test_the_causes_are_told_by_their_titles_once_each() -> None:
 
 @pytest.mark.parametrize(("applicability", "word"), [(Applicability.MENDS, "mend"), (Applicability.LOOK, "next")])
 def test_a_finding_says_what_its_advice_is_worth(applicability: Applicability, word: str) -> None:
-    row = Row("x", Verdict.INHERITED, inherited_from=("y",), evidence=EVIDENCE, candidates=("F6", "F12"))
+    row = Row("x", Verdict.WRONG, evidence=EVIDENCE, candidates=("F6", "F12"))
     found = finding(
         row, Cause.WRONG_SIGN, "has the wrong sign", next="flip it", certainty=Certainty.REPLAYED,
         applicability=applicability,
     )  # fmt: skip
     assert found.message.splitlines() == ["dx has the wrong sign.", f"  {EVIDENCE}", f"  {word}: flip it"]
     assert (found.cause, found.certainty, found.applicability) == ("F13", "shown by a replay", applicability)
-    assert found.culprit and found.verdict is Verdict.WRONG and not found.inherited_from and not found.candidates
+    assert not found.candidates
     unknown = finding(row, None, "has the wrong sign", next="flip it")
     assert (unknown.cause, unknown.certainty, unknown.applicability) == (None, None, Applicability.LOOK)
 
