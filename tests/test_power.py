@@ -15,13 +15,14 @@ import check_time
 import correct
 import power
 from backproof.proof.check import check
+from backproof.proof.report.cause import Cause
 from expressions import random_case
 from judges import Opinion, by_backproof, run, theirs
 from mutants import EXAMPLES, Mutant, as_module, example, mutants, networks, replaced
 from same import SAME
 
 ALL = list(mutants())
-CAUSES = {f"F{number}" for number in range(1, 18)}
+CAUSES = {cause.value for cause in Cause}
 
 
 def test_the_collection_is_as_large_and_as_varied_as_it_says() -> None:
