@@ -166,6 +166,7 @@ def test_a_cause_is_explained_beside_its_culprit() -> None:
     assert ("span", {"class": "bp-cause", "title": entry.title}) in page.seen
     several = parsed(to_html(report(replace(culprit(cause=None), candidates=("F12", "F6")))))
     assert [tag for tag, _ in several.seen].count("details") == 2
+    assert ">F6 or F12</td>" in to_html(report(replace(culprit(cause=None), candidates=("F12", "F6"))))
     unknown = parsed(to_html(report(culprit(cause=None))))
     assert "details" not in [tag for tag, _ in unknown.seen]
 

@@ -210,9 +210,18 @@ def _line(row: Row) -> str:
     return (
         f'<tr class="bp-{tone}"><th scope="row"><code>{escape(row.name)}</code></th>'
         f'<td title="{escape(meaning)}"><span class="bp-mark" aria-hidden="true">{mark}</span> {row.verdict.value}</td>'
-        f"<td>{row.cause or ''}</td><td>{_yes(row.exact)}</td><td>{_yes(row.approximate)}</td>"
+        f"{_cause_cell(row)}<td>{_yes(row.exact)}</td><td>{_yes(row.approximate)}</td>"
         f'<td class="bp-number">{number(row.max_difference)}</td><td class="bp-remark">{escape(remark)}</td></tr>'
     )
+
+
+def _cause_cell(row: Row) -> str:
+    """The causes that the row names, and their titles for whoever points at them."""
+    entries = named_by(row.named)
+    if not entries:
+        return "<td></td>"
+    titles = "; ".join(entry.title for entry in entries)
+    return f'<td title="{escape(titles)}">{" or ".join(entry.cause for entry in entries)}</td>'
 
 
 def _yes(answer: bool) -> str:
