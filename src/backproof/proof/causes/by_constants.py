@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -12,7 +11,8 @@ from backproof.proof.causes.by_precision import rounded_to
 from backproof.proof.causes.case import Finding
 from backproof.proof.causes.fault import Fault
 from backproof.proof.graph.formula import formula
-from backproof.proof.graph.node import Node, kind
+from backproof.proof.graph.node import Node
+from backproof.proof.graph.operations import exponent, factors, operation
 from backproof.proof.graph.passes import between
 from backproof.proof.report.cause import Cause
 from backproof.proof.verdict.fit import fitted_factor
@@ -176,24 +176,19 @@ def _out_of_the_line(numbers: Iterable[tuple[float, str]], near: Callable[[float
 
 def _exponents(fault: Fault) -> Iterator[tuple[float, str]]:
     for node, line in _line_nodes(fault):
-        exponent = node._saved_exponent if kind(node) == "Pow" else None
-        if isinstance(exponent, int | float) and exponent not in (0, 1, 2):
-            yield float(exponent), f"{exponent:g} is the exponent in {line}"
+        power = exponent(node)
+        if power is not None and power not in (0, 1, 2):
+            yield power, f"{power:g} is the exponent in {line}"
 
 
 def _plain_factors(fault: Fault, *, denominators: bool) -> Iterator[tuple[float, str]]:
     """The numbers that the lines multiply and divide by; those that may be the denominator of a mean only if asked."""
     for node, line in _line_nodes(fault):
-        for name in ("_saved_self", "_saved_other") if kind(node) in ("Mul", "Div") else ():
-            saved = None
-            with suppress(RuntimeError):  # changed in place, or freed
-                saved = getattr(node, name, None)
-            if isinstance(saved, torch.Tensor) and saved.dim() == 0 and not saved.is_complex():
-                saved = saved.item()
-            if not isinstance(saved, int | float) or saved in (0, 1, -1):
+        for factor in factors(node):
+            if factor in (0, 1, -1):
                 continue
-            if denominators or not _whole(saved if kind(node) == "Div" else 1 / saved):
-                yield float(saved), f"{saved:.4g} is a factor in {line}"
+            if denominators or not _whole(factor if operation(node).divides else 1 / factor):
+                yield factor, f"{factor:.4g} is a factor in {line}"
 
 
 def _whole(divisor: float) -> bool:

@@ -13,7 +13,7 @@ from backproof.proof.causes.case import Finding, Part
 from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.wording import lines_of, ranges
 from backproof.proof.graph.formula import formula
-from backproof.proof.graph.node import dim_of, kind
+from backproof.proof.graph.operations import softmax_dim
 from backproof.proof.report.cause import Cause
 from backproof.proof.verdict.fit import fitted_factor
 
@@ -271,19 +271,20 @@ def softmax_over_other_dimension(fault: Fault) -> Iterator[Finding]:
     """p · (g - Σ p g), with the sum over another dimension than the softmax ran over."""
     for part in fault.parts:
         node = fault.graph.places[part.reader][0]
-        if kind(node) != "Softmax" or part.start[0] is not node or part.upstream.shape != part.expected.shape:
+        p = fault.graph.values[part.reader].detach().double()
+        dim = softmax_dim(node, p.dim())
+        if dim is None or part.start[0] is not node or part.upstream.shape != part.expected.shape:
             continue
-        p, dim = fault.graph.values[part.reader].detach().double(), dim_of(node)
         for other in (*range(p.dim()), None):
             weighted = p * part.upstream
             total = weighted.sum() if other is None else weighted.sum(other, keepdim=True)
-            if other != dim % p.dim() and replaces(fault, part, p * (part.upstream - total)):
+            if other != dim and replaces(fault, part, p * (part.upstream - total)):
                 over = "everything" if other is None else f"dimension {other}"
                 yield Finding(
                     Cause.WRONG_DIMENSIONS,
                     f"the inner sum runs over {over}",
-                    f"{part.line} runs over dimension {dim % p.dim()}.",
-                    f"sum {part.d} * {part.reader} over dimension {dim % p.dim()}, with keepdim=True",
+                    f"{part.line} runs over dimension {dim}.",
+                    f"sum {part.d} * {part.reader} over dimension {dim}, with keepdim=True",
                     part.whole(p * (part.upstream - (p * part.upstream).sum(dim, keepdim=True))),
                 )
                 return

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from backproof.proof.graph.graph import OUTPUT, Graph
-from backproof.proof.graph.node import Place, dense
+from backproof.proof.graph.node import Place, dense, version
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Certainty
 from backproof.proof.verdict.blame import Blames
@@ -44,7 +44,7 @@ class Case:
         for name, one in self.blames.found.items():
             for reader in self.graph.readers[name] if one.decision.as_used else ():
                 blamed = self.blames.found.get(reader)
-                if blamed is not None and blamed.culprit and self.handed[reader]._version > 0:
+                if blamed is not None and blamed.culprit and version(self.handed[reader]) > 0:
                     found.setdefault(reader, []).append(name)
         return found
 

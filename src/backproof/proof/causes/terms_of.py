@@ -9,8 +9,8 @@ from torch import Tensor
 from backproof.proof.causes.case import Case, Term
 from backproof.proof.graph.formula import write
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.inner_terms import written_terms
 from backproof.proof.graph.node import Node, Place, consumed, dense
+from backproof.proof.graph.operations import written_terms
 from backproof.proof.graph.passes import cuts, run, share
 
 _PATHS = 24  # at most this many ways back from gradients that were given are told apart

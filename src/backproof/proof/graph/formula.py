@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import Node, Place
-
-_INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Mm": "@", "Bmm": "@"}
-
+from backproof.proof.graph.node import Node, NotSavedError, Place, kind, saved, shape_at
+from backproof.proof.graph.operations import Operation, exponent, operation
 
 _DEPTH = 3
 
@@ -29,56 +27,57 @@ def _written(graph: Graph, at: Place, depth: int, *, top: bool = False) -> str |
     if not top and at in graph.owners:
         return graph.owners[at]
     node = at[0]
-    kind = node.name().split("Backward")[0]
+    known = operation(node)
     if depth >= _DEPTH or not node.next_functions:
         return "..."
-    parts = [_argument(graph, node, position, depth) for position in range(len(node.next_functions))]
-    parts = [part or "..." for part in parts]
+    if known.takes_part and _takes_all(at):
+        return _argument(graph, node, known, 0, depth - 1)
+    parts = [_argument(graph, node, known, position, depth) or "..." for position in range(len(node.next_functions))]
     if all(part == "..." for part in parts):
         return None
-    if kind in _INFIX and len(parts) == 2:
-        text = f"{parts[0]} {_INFIX[kind]} {parts[1]}"
-        return text if top else f"({text})"
-    if kind == "Addmm" and len(parts) == 3:
-        return f"{parts[1]} @ {parts[2]} + {parts[0]}"
-    if kind == "Pow" and isinstance(node._saved_exponent, int | float):
-        return f"{parts[0]}**{node._saved_exponent:g}"
-    if kind == "Neg":
-        return f"-{parts[0]}"
-    if kind == "T":
-        return f"{parts[0]}.T"
+    text = _filled(known.text, parts, exponent(node))
+    if text:
+        return f"({text})" if " " in known.text and not top else text
+    called = kind(node).lower()
     if len(parts) == 1 and parts[0].startswith("("):
-        return f"{kind.lower()}{parts[0]}"
-    return f"{kind.lower()}({', '.join(part for part in parts if part != '...')})"
+        return f"{called}{parts[0]}"
+    return f"{called}({', '.join(part for part in parts if part != '...')})"
 
 
-def _argument(graph: Graph, node: Node, position: int, depth: int) -> str | None:
+def _takes_all(at: Place) -> bool:
+    """As x[:, 1:] takes all rows: in older versions of PyTorch a step of its own."""
+    child, output = at[0].next_functions[0]
+    return child is not None and shape_at((child, output)) == shape_at(at)
+
+
+def _filled(text: str, parts: list[str], power: float | None) -> str:
+    """The text with the arguments put in; "" where it has places for others than there are."""
+    if not text or text.count("{") != len(parts) + ("{exponent" in text) or ("{exponent" in text and power is None):
+        return ""
+    return text.format(*parts, exponent=power)
+
+
+def _argument(graph: Graph, node: Node, known: Operation, position: int, depth: int) -> str | None:
     child, output = node.next_functions[position]
     if child is not None and ((child, output) in graph.owners or child.next_functions):
         return _written(graph, (child, output), depth + 1)
-    for attribute in _SAVED.get(position, ()):  # an input without a graph, as data are: known if it was saved
-        saved = getattr(node, attribute, None) if _has(node, attribute) else None
-        if isinstance(saved, Tensor):
-            if saved.numel() == 1 and saved.dim() == 0:
-                return f"{saved.item():.4g}"
-            return next((name for name, value in graph.values.items() if _same(value, saved)), None)
-    return None
+    if position not in known.arguments:
+        return None
+    try:  # an input without a graph, as data are: known if it was saved
+        value = saved(node, known.arguments[position])
+    except NotSavedError:
+        return None
+    if not isinstance(value, Tensor):
+        return None
+    if value.numel() == 1 and value.dim() == 0:
+        return f"{value.item():.4g}"
+    return next((name for name, one in graph.values.items() if _same(one, value)), None)
 
 
-_SAVED = {0: ("_saved_self",), 1: ("_saved_other", "_saved_mat2"), 2: ("_saved_mat2",)}
-
-
-def _has(node: Node, attribute: str) -> bool:
-    try:
-        return hasattr(node, attribute)
-    except RuntimeError:  # changed in place, or freed
-        return False
-
-
-def _same(value: Tensor, saved: Tensor) -> bool:
+def _same(value: Tensor, kept: Tensor) -> bool:
     return (
-        value.shape == saved.shape
-        and value.layout is saved.layout is torch.strided
-        and value.data_ptr() == saved.data_ptr()
-        and value.stride() == saved.stride()
+        value.shape == kept.shape
+        and value.layout is kept.layout is torch.strided
+        and value.data_ptr() == kept.data_ptr()
+        and value.stride() == kept.stride()
     )

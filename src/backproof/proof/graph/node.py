@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import get_gradient_edge
 
-CHANGED = "modified by an inplace operation"  # in autograd's words
-
+_CHANGED = "modified by an inplace operation"
+_FREED = ("backward through the graph a second time", "already been freed")
+_REENTRANT = "use_reentrant=True"
 
 Node = Any  # torch.autograd.graph.Node, whose stubs lack most of what is used here
-
-
 Place = tuple[Node, int]  # one output of one node: where the gradient of one tensor arrives
-
-
 PreHook = Callable[[tuple[Tensor | None, ...]], tuple[Tensor | None, ...] | None]
 
 
@@ -50,6 +48,33 @@ def is_leaf(at: Place) -> bool:
     return not at[0].next_functions
 
 
+class NotSavedError(LookupError):
+    """A node has no such value, or has it no more: it was freed, or changed in place since."""
+
+
+def saved(node: Node, name: str) -> Any:
+    """What the node kept of its forward pass under PyTorch's own name for it: a tensor, a number, numbers.
+
+    Raises NotSavedError.
+    """
+    try:
+        value = getattr(node, f"_saved_{name}")
+    except (AttributeError, RuntimeError) as error:
+        raise NotSavedError(f"{node.name()} has no {name}") from error
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def saved_dims(node: Node, rank: int) -> tuple[int, ...]:
+    """The dimensions that the node runs over, which count from the front; none named means all."""
+    dims = saved(node, "dim")
+    dims = (dims,) if isinstance(dims, int) else dims or range(rank)
+    return tuple(_signed(dim) % max(1, rank) for dim in dims)
+
+
+def _signed(dim: int) -> int:
+    return dim - 2**64 if dim >= 2**63 else dim  # negative ones are stored unsigned
+
+
 def saved_value_changed(node: Node) -> bool:
     """Whether a tensor that the node saved was changed in place since."""
     for attribute in dir(node):
@@ -57,20 +82,39 @@ def saved_value_changed(node: Node) -> bool:
             try:
                 getattr(node, attribute)
             except RuntimeError as error:
-                if CHANGED in str(error):
+                if was_changed(error):
                     return True
     return False
 
 
 def kind(node: Node) -> str:
-    """MulBackward0 -> Mul."""
+    """The operation that the node differentiates, by its name in `operations.py`: MulBackward0 -> Mul."""
     return node.name().split("Backward")[0].removeprefix("torch::autograd::")
 
 
-def dim_of(node: Node) -> int:
-    """The dimension a softmax runs over; negative ones are stored unsigned."""
-    dim = node._saved_dim
-    return dim - 2**64 if dim >= 2**63 else dim
+def is_custom(node: Any) -> TypeGuard[BackwardCFunction]:
+    """Whether the node is that of a `torch.autograd.Function`."""
+    return isinstance(node, BackwardCFunction)
+
+
+def version(value: Tensor) -> int:
+    """How many in-place operations the tensor has seen."""
+    return value._version
+
+
+def was_changed(error: RuntimeError) -> bool:
+    """Whether autograd says that a saved value was changed in place since."""
+    return _CHANGED in str(error)
+
+
+def was_freed(error: RuntimeError) -> bool:
+    """Whether autograd says that a backward pass has freed the graph."""
+    return any(words in str(error) for words in _FREED)
+
+
+def only_backward_goes_through(error: RuntimeError) -> bool:
+    """Whether autograd says that a checkpoint on the way can only be followed by `backward()`."""
+    return _REENTRANT in str(error)
 
 
 def dense(gradient: Tensor) -> Tensor:

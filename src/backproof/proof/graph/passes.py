@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import CHANGED, Node, Place, PreHook, consumed, is_leaf
+from backproof.proof.graph.node import Node, Place, PreHook, consumed, is_leaf, was_changed
 
 _SMALL = 5_000_000  # elements; below, threads do not pay
 
@@ -45,7 +45,7 @@ def share(graph: Graph, reader: str, value: str, upstream: Tensor, start: Place 
     try:
         return run(start or graph.places[reader], upstream, [graph.places[value]], cuts(graph, reader, value))[0]
     except RuntimeError as error:
-        if CHANGED in str(error):
+        if was_changed(error):
             return None
         raise
 

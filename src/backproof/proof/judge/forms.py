@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import dense
+from backproof.proof.graph.node import dense, version
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Applicability
 from backproof.proof.report.words import listed
@@ -90,7 +90,7 @@ def form_of(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | No
 
 
 def _blocked(d: str, name: str, graph: Graph) -> str:
-    changed = [one for one in graph.names if graph.values[one]._version > 0 and not graph.values[one].is_leaf]
+    changed = [one for one in graph.names if version(graph.values[one]) > 0 and not graph.values[one].is_leaf]
     what = listed(changed) or "a value"
     new = f"{changed[0]} * 2" if changed else "old * 2"
     return (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backproof.proof.causes.case import Case
 from backproof.proof.graph.graph import Graph, trace, without_changed
-from backproof.proof.graph.node import CHANGED, dense
+from backproof.proof.graph.node import dense, only_backward_goes_through, was_changed, was_freed
 from backproof.proof.graph.passes import as_recorded, autograds, no_trace, one_thread
 from backproof.proof.judge.forms import Form, Label, excuse_heirs, form_of
 from backproof.proof.judge.messages import explain
@@ -89,7 +89,7 @@ def _own(graph: Graph) -> tuple[Graph, dict[str, Tensor | None]]:
     try:
         return graph, autograds(graph)
     except RuntimeError as error:
-        if CHANGED not in str(error):
+        if not was_changed(error):
             raise
     graph = without_changed(graph)
     return graph, autograds(graph)
@@ -122,13 +122,12 @@ def _best_twins_first(
 
 
 def _plainer(error: RuntimeError) -> Exception:
-    text = str(error)
-    if "backward through the graph a second time" in text or "already been freed" in text:
+    if was_freed(error):
         return CannotJudgeError(
             "the graph of the loss is gone: backward() frees it. Run the forward pass again before the check, or call "
             "loss.backward(retain_graph=True)."
         )
-    if "use_reentrant=True" in text:
+    if only_backward_goes_through(error):
         return CannotJudgeError(
             "the graph goes through a checkpoint that only backward() can follow; call checkpoint with "
             "use_reentrant=False."

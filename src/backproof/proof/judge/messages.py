@@ -10,7 +10,8 @@ from backproof.proof.causes.case import Case, Finding
 from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.search import find
 from backproof.proof.causes.wording import lines_of, told
-from backproof.proof.graph.node import consumed, kind
+from backproof.proof.graph.node import consumed
+from backproof.proof.graph.operations import operation
 from backproof.proof.judge import unreachable as reach
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Certainty
@@ -116,6 +117,7 @@ def _rounding(row: Row, blamed: Blame, case: Case) -> str:
         return f"{d}: exact, given the rounding of the gradients above."
     for reader in case.graph.readers[row.name]:
         node = case.graph.places[reader][0]
-        if kind(node) == "Tanh" and any(at == place for _, at in consumed(node)):
-            return f"{d} differs by a fused multiply-add: PyTorch rounds dh*(1 - h*h) once less than you can."
+        fused = operation(node).fused
+        if fused and any(at == place for _, at in consumed(node)):
+            return f"{d} differs by a fused multiply-add: PyTorch rounds {fused} once less than you can."
     return ""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from backproof.proof.causes.case import Case
 from backproof.proof.graph.formula import formula
-from backproof.proof.graph.node import dense
+from backproof.proof.graph.node import dense, version
 from backproof.proof.graph.passes import share
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Applicability, Certainty
@@ -25,7 +25,7 @@ def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
         names = listed([case.d(user) for user in users])
         message = f"{d}: unreachable, since {names} {'is' if len(users) == 1 else 'are'}."
         return replace(row, message=message, inherited_from=tuple(users))
-    changed = case.graph.values[name]._version > 0 and not case.graph.values[name].is_leaf
+    changed = version(case.graph.values[name]) > 0 and not case.graph.values[name].is_leaf
     lines = [f"{d} cannot be right: the output does not depend on {name}."]
     meant = [] if changed else _meant(case, name)
     if meant:

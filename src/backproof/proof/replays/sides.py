@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction
 
-from backproof.proof.graph.node import dense
+from backproof.proof.graph.node import dense, is_custom
 from backproof.proof.judge.misread_upstream import judged
 from backproof.proof.report.rows import Row
 from backproof.proof.user.calls import CannotProveError, call, seeded
@@ -122,7 +121,7 @@ def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | No
     The engine silently sums a gradient of shape (n, H) for an input of shape (1, H), so its own result cannot tell.
     """
     node = next(iter(side.outputs.values())).grad_fn
-    if not isinstance(node, BackwardCFunction):
+    if not is_custom(node):
         return None
     arriving = [upstreams.get(name, torch.zeros_like(value)) for name, value in side.outputs.items()]
     with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from backproof.proof.graph.node import version
 from backproof.proof.user.tensors import same_bits
 
 
@@ -22,7 +23,7 @@ class Kept(NamedTuple):
 def keep(tensors: Mapping[str, Any]) -> dict[str, Kept]:
     """Copies of all tensors among `tensors`, and how often each has been written to."""
     return {
-        name: Kept(value, value.detach().clone(), value._version)
+        name: Kept(value, value.detach().clone(), version(value))
         for name, value in tensors.items()
         if isinstance(value, Tensor) and value.layout is torch.strided
     }
@@ -33,7 +34,7 @@ def damaged(kept: Mapping[str, Kept]) -> dict[str, Kept]:
     return {
         name: item
         for name, item in kept.items()
-        if item.tensor._version != item.version or not same_bits(item.tensor, item.before)
+        if version(item.tensor) != item.version or not same_bits(item.tensor, item.before)
     }
 
 

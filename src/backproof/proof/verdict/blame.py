@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import dense
+from backproof.proof.graph.node import dense, version
 from backproof.proof.graph.passes import forced, one_thread
 from backproof.proof.report.rows import Verdict
 from backproof.proof.verdict.decide import Decision, Known, Numbers, of_numbers
@@ -68,7 +68,7 @@ def blame(
         measures = yardsticks(graph, handed, compared)
         court = _Court(graph, gradients, handed, autograds, arriving, measures, misshapen)
         found = court.decide(None)
-        rewritten = [name for name, one in found.items() if one.culprit and gradients[name]._version > 0]
+        rewritten = [name for name, one in found.items() if one.culprit and version(gradients[name]) > 0]
         if rewritten and len(found) > 1:
             as_used = {**handed} | {name: found[name].numbers.expected for name in rewritten if name in handed}
             found = court.decide(forced(graph, as_used))

@@ -1,8 +1,7 @@
 """A second look before an accusation: how well is the gradient known at all, in this precision?
 
-The yardstick of `scale.py` allows for the rounding of one line. Two more sources of rounding can make right
-code differ, and only matter in badly conditioned places, so they are worked out only for lines that look
-wrong:
+The yardstick allows for the rounding of one line. More sources of rounding can make right code differ, and
+only matter in badly conditioned places, so they are worked out only for lines that look wrong:
 
 1. The forward values are rounded. Mathematically equal formulas then differ by what an error of eps in each
    value does to the gradient: a batch normalisation that subtracts a mean of 10,000 from 10,001 has lost four
@@ -10,6 +9,7 @@ wrong:
    more gives the size.
 2. The user's upstream gradients are rounded, each by as much as its own yardstick allows. A collapsed formula
    goes back to gradients further up and does not share those errors.
+3. An operation of which nothing is known may round inside: see `noise.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.autograd.graph import GradientEdge
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import is_leaf
 from backproof.proof.graph.passes import replace_with, run
+from backproof.proof.verdict.noise import noise
 from backproof.proof.verdict.yardstick import Yardstick, allowance, signed
 
 _REPLAYS = 3
@@ -41,11 +42,12 @@ def doubt(graph: Graph, handed: Mapping[str, Tensor], measures: Mapping[str, Yar
     """What may be allowed at `name` beyond its yardstick, element by element."""
     generator = torch.Generator(device=graph.upstream.device).manual_seed(1)
     above = [one for one in _above(graph, handed, name) if one in measures]
-    own = {one: _smoothed(measures[one].fine) for one in above}
-    for one in above[:_NEAR]:
-        own[one] = own[one] + _forward_rounding(graph, handed, measures[one], one, generator)
-    carried = _carried(graph, own, name, generator)
-    return carried + _forward_rounding(graph, handed, measures[name], name, generator)
+    near = [*above[:_NEAR], name]
+    inside = {one: _smoothed(moved) for one, moved in noise(graph, handed, measures, near).items()}
+    for one in near:
+        inside[one] = inside.get(one, 0) + _forward_rounding(graph, handed, measures[one], one, generator)
+    own = {one: _smoothed(measures[one].fine) + inside.get(one, 0) for one in above}
+    return _carried(graph, own, name, generator) + inside[name]
 
 
 def _above(graph: Graph, handed: Mapping[str, Tensor], name: str) -> list[str]:

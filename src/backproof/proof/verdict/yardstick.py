@@ -6,7 +6,7 @@ sum of the squared terms. Correct code, in whatever order it sums, stays within 
 bounds the number of terms of a sum: rounding errors of a running sum add like a random walk.
 
 Two things s cannot see are added. (1) Kernels that subtract inside, such as 1 - h² for tanh, whose terms are
-much larger than their difference; `kernels.py` lists them. (2) A reader that saturates: written as y(1 - y),
+much larger than their difference; `graph/operations.py` knows them. (2) A reader that saturates: written as y(1 - y),
 the derivative carries the rounding of y itself, so a relative error of eps in the reader is always allowed.
 """
 
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.inner_terms import cancels, rounded_terms
-from backproof.proof.graph.node import Node, Place, PreHook, consumed, dtype_at, kind, shape_at
+from backproof.proof.graph.node import Node, Place, PreHook, consumed, dtype_at, shape_at
+from backproof.proof.graph.operations import operation, rounded_terms
 from backproof.proof.graph.passes import run
 
 REPLAYS = 4
@@ -112,8 +112,8 @@ def _saturation(graph: Graph, handed: Mapping[str, Tensor], name: str) -> Tensor
         if gradient is None or result.shape != value.shape or not result.is_floating_point():
             continue
         ratio = (result.abs() / value.detach().abs()).nan_to_num(0.0).clamp(max=1)
-        ratio = ratio.to(_wide(value.dtype)) + _squares_vanish(value.dtype)
-        total = total + (gradient.abs() * ratio).to(_wide(value.dtype))
+        ratio = ratio.to(wide(value.dtype)) + _squares_vanish(value.dtype)
+        total = total + (gradient.abs() * ratio).to(wide(value.dtype))
     return total
 
 
@@ -123,7 +123,7 @@ def _squares_vanish(dtype: torch.dtype) -> float:
     return min(1e-9, info.tiny**0.5 / info.eps)
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
+def wide(dtype: torch.dtype) -> torch.dtype:
     """Yardsticks of half-precision numbers need more range than half precision has."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
@@ -135,7 +135,7 @@ def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) ->
         given.setdefault(node, {})[output] = gradient
     device = graph.upstream.device
     generator = torch.Generator(device=device).manual_seed(0)  # its own: the user's random state stays as it is
-    after = [(node, _with_inner_terms(node, generator)) for node in graph.nodes if cancels(node)]
+    after = [(node, _with_inner_terms(node, generator)) for node in graph.nodes if operation(node).rounded]
     after += [(node, _told_apart(twice, generator)) for node in graph.nodes if (twice := _sent_twice(node))]
     hooks = [(node, _noisy(given.get(node, {}), generator)) for node in graph.nodes if node.next_functions]
     totals: dict[str, Tensor] = {}
@@ -148,7 +148,7 @@ def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) ->
                 handle.remove()
         for name, gradient in zip(names, arrived, strict=True):
             like = graph.values[name]
-            size = torch.zeros_like(like, dtype=_wide(like.dtype)) if gradient is None else _size(gradient)
+            size = torch.zeros_like(like, dtype=wide(like.dtype)) if gradient is None else _size(gradient)
             totals[name] = totals[name] + size if name in totals else size
     return {name: total / REPLAYS for name, total in totals.items()}
 
@@ -156,7 +156,7 @@ def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) ->
 def _size(gradient: Tensor) -> Tensor:
     if gradient.is_sparse:
         gradient = gradient.to_dense()
-    return gradient.to(_wide(gradient.dtype)).abs()
+    return gradient.to(wide(gradient.dtype)).abs()
 
 
 def _noisy(given: Mapping[int, Tensor], generator: torch.Generator) -> PreHook:
@@ -171,7 +171,7 @@ def signed(gradient: Tensor, generator: torch.Generator) -> Tensor:
     """Times ±¾ to ±5/4 at random: with signs alone, two equal terms would cancel every other time."""
     if gradient.device != generator.device or gradient.is_sparse or not gradient.is_floating_point():
         return gradient
-    draw = torch.rand(gradient.shape, generator=generator, device=gradient.device, dtype=_wide(gradient.dtype)) - 0.5
+    draw = torch.rand(gradient.shape, generator=generator, device=gradient.device, dtype=wide(gradient.dtype)) - 0.5
     return gradient * (draw + 0.75 * draw.sign()).to(gradient.dtype)
 
 
@@ -184,11 +184,12 @@ def _sums(graph: Graph, boundary: set[Place]) -> dict[Place, tuple[float, float]
         so_far = max((0.0 if at in boundary else found.get(at, (0.0, 0.0))[0]) for at in arriving)
         eps = max(_eps(at) if at in boundary else max(_eps(at), found.get(at, (0.0, 0.0))[1]) for at in arriving)
         shape = max((shape_at(at) for at in arriving), key=_count)
-        consumers = [at for _, at in consumed(node)]
-        for at in consumers:
+        kept = operation(node).constants
+        constants = torch.finfo(kept).eps if kept else 0.0
+        for _, at in consumed(node):
             terms = so_far + _terms(node, shape, shape_at(at))
             old = found.get(at, (0.0, 0.0))
-            found[at] = (max(old[0] + 1, terms), max(old[1], eps, _eps(at)))
+            found[at] = (max(old[0] + 1, terms), max(old[1], eps, constants, _eps(at)))
             outputs.setdefault(at[0], set()).add(at)
     return found
 
@@ -204,43 +205,13 @@ def _count(shape: torch.Size) -> int:
 
 def _terms(node: Node, arriving: torch.Size, leaving: torch.Size) -> float:
     """How many terms one element of a node's gradient may sum: from shapes alone, rather too many."""
-    if arriving == leaving and kind(node) not in _MIXING:
+    mixes = operation(node).mixes
+    if arriving == leaving and not mixes:
         return 1.0
     longest = max(arriving, default=1)
-    if len(arriving) > 2 and kind(node) in _MIXING:  # a convolution sums over positions and channels
+    if len(arriving) > 2 and mixes:  # a convolution sums over positions and channels
         longest = _count(arriving)
     return float(max(1, longest, _count(arriving) // _count(leaving)))
-
-
-_MIXING = frozenset(
-    [
-        "Mm",
-        "Addmm",
-        "Bmm",
-        "Baddbmm",
-        "Linear",
-        "Convolution",
-        "Softmax",
-        "LogSoftmax",
-        "Cumsum",
-        "Cumprod",
-        "NativeLayerNorm",
-        "NativeBatchNorm",
-        "NativeGroupNorm",
-        "FusedRmsNorm",
-        "ScaledDotProductFlashAttentionForCpu",
-        "ScaledDotProductEfficientAttention",
-        "FftR2C",
-        "FftC2C",
-        "Sort",
-        "Gather",
-        "Index",
-        "IndexSelect",
-        "Embedding",
-        "Unfold",
-        "Im2Col",
-    ]
-)
 
 
 def _with_inner_terms(node: Node, generator: torch.Generator) -> Callable:
