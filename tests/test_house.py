@@ -32,6 +32,11 @@ MAY_IMPORT = {
 # The rooms of the prover, from the ground up: a room may import itself and those before it. What stands beside the
 # rooms are the doors, one a call, which may import every room.
 ROOMS = ("report", "graph", "user", "verdict", "causes", "judge", "replays")
+# What is private in PyTorch: attributes, classes, the names of its nodes, and its words for errors.
+PRIVATE = re.compile(
+    r"_saved_|\._version\b|_input_metadata|torch\._C\b|DisableTorchFunctionSubclass|BackwardCFunction|Backward\d|\.name\(\)"
+    r"|inplace operation|through the graph a second time|already been freed|use_reentrant=True"
+)
 HEAVY = {"torch", "numpy", "matplotlib", "safetensors", "pooch", "requests"}
 
 
@@ -39,6 +44,13 @@ def unlawful(source: Path) -> list[str]:
     """Files outside proof/ that mention automatic differentiation."""
     files = [file for file in source.rglob("*.py") if source / "proof" not in file.parents]
     return [str(file.relative_to(source)) for file in files if LAW.search(file.read_text())]
+
+
+def privy(source: Path) -> list[str]:
+    """Files, but the one whose task it is, that reach for what is private in PyTorch, and for what."""
+    files = [file for file in source.rglob("*.py") if file != source / "proof" / "graph" / "node.py"]
+    found = ((file, PRIVATE.search(file.read_text())) for file in files)
+    return [f"{file.relative_to(source)}: {match.group()}" for file, match in found if match]
 
 
 def part_of(file: Path, source: Path) -> str:
@@ -140,6 +152,32 @@ def test_the_law_is_enforced(tmp_path: Path, line: str):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "page.py").write_text(f"def f(x, loss):\n    {line}\n")
     assert unlawful(tmp_path) == ["rules/page.py"]
+
+
+def test_one_file_knows_what_is_private_in_pytorch():
+    assert privy(SOURCE) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "node._saved_self",
+        "x._version > 0",
+        "at[0]._input_metadata[0]",
+        "with torch._C.DisableTorchFunctionSubclass():",
+        'node.name().split("B")',
+        'kind == "TanhBackward0"',
+        '"modified by an inplace operation" in str(error)',
+        '"backward through the graph a second time" in text',
+        '"use_reentrant=True" in text',
+    ],
+)
+def test_reaching_for_what_is_private_is_found(tmp_path: Path, line: str):
+    for folder in ("graph", "causes"):
+        (tmp_path / "proof" / folder).mkdir(parents=True)
+        (tmp_path / "proof" / folder / "node.py").write_text(f"def f(x):\n    {line}\n")
+    (tmp_path / "proof" / "causes" / "conversion.py").write_text("__version__ = conversion_of(x)\n")
+    assert [found.split(": ")[0] for found in privy(tmp_path)] == ["proof/causes/node.py"]
 
 
 def test_imports_go_one_way():

@@ -127,8 +127,9 @@ def _matrix_exp(a: Tensor) -> Tensor:
 
 
 def _waves(n: int, x: Tensor) -> tuple[Tensor, Tensor]:
-    angles = (torch.outer(torch.arange(n), torch.arange(n)) % n).double() * (2 * math.pi / n)
-    return angles.cos().to(x.dtype), -angles.sin().to(x.dtype)
+    """The transform as a matrix; of cosines of angles that were rounded, digits would be missing."""
+    matrix = torch.fft.fft(torch.eye(n, dtype=torch.float64))
+    return matrix.real.to(x.dtype), matrix.imag.to(x.dtype)
 
 
 def _transform(x: Tensor) -> Tensor:

@@ -184,6 +184,7 @@ REDUCTIONS: Family = {
     "cdist": _cdist(2.0),
     "cdist 1": _cdist(1.0),
     "cdist 3": _cdist(3.0),
+    "cdist ∞": _cdist(math.inf),
     "cdist by products": _cdist_by_products,
     "pairwise_distance": _pairwise_distance,
     "pdist": _pdist,

@@ -66,7 +66,18 @@ def logsumexp(node: Node, g: Tensor) -> tuple[Tensor, ...]:
 def variance(node: Node, g: Tensor) -> tuple[Tensor, ...]:
     """dx = g · 2 / (n - c) · (x - mean), in two terms of the size of x."""
     x = saved(node, "self")
+    return _centred(node, x, 2 * g)
+
+
+def deviation(node: Node, g: Tensor) -> tuple[Tensor, ...]:
+    """dx = g / std / (n - c) · (x - mean), likewise."""
+    x, std = saved(node, "self"), saved(node, "result")
+    return _centred(node, x, g / std)
+
+
+def _centred(node: Node, x: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
     mean = x.mean(saved_dims(node, x.dim()), keepdim=True)
-    g = g.reshape(mean.shape)
-    scale = 2 * g * mean.numel() / max(1, x.numel())
-    return scale * x, -(scale * mean).expand_as(x)
+    correction = saved(node, "correction")
+    degrees = x.numel() / max(1, mean.numel()) - (1 if correction is None else correction)
+    slope = slope.reshape(mean.shape) / max(degrees, 1e-9)
+    return slope * x, -(slope * mean).expand_as(x)

@@ -1,6 +1,6 @@
 """All that is known of PyTorch's operations: one table, one entry an operation.
 
-Its key is the name of the node in the graph: `Mul` for MulBackward0. An operation without an entry is taken to be
+Its key is the name that `node.kind` gives it, such as `Mul`. An operation without an entry is taken to be
 `UNKNOWN`: to sum over everything, and to subtract inside what is much larger than the difference. What stands
 here narrows the doubt; nothing here is needed to be right.
 """
@@ -87,8 +87,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "LogSoftmax": Operation(mixes=True, written=inner_terms.log_softmax, rounded=_of_first(inner_terms.log_softmax)),
     "Logsumexp": Operation(rounded=_of_first(inner_terms.logsumexp)),
     "Var": Operation(rounded=_of_first(inner_terms.variance)),
-    "Std": Operation(rounded=_of_first(inner_terms.variance)),
-    **dict.fromkeys(["Mean", "Sum", "Trace"], _ALONE),
+    "Std": Operation(rounded=_of_first(inner_terms.deviation)),
+    **dict.fromkeys(["LinalgVectorNorm", "Mean", "Norm", "Sum", "Trace"], _ALONE),
+    **dict.fromkeys(["Cdist", "Pdist", "ScatterReduce"], _SUMS),
     **dict.fromkeys(["Cummax", "Cumsum", "FftC2C", "FftC2R", "FftR2C"], _SUMS),
     # normalisations
     "NativeLayerNorm": Operation(

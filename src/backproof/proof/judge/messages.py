@@ -105,6 +105,12 @@ def _not_testable(d: str, blamed: Blame) -> str:
     if not bool((blamed.numbers.expected != 0).any()):
         return f"{d} is zero, as it should be here, and a zero proves nothing: a missing term would not show."
     size = number(float(blamed.numbers.expected.abs().max()))
+    undoubted = blamed.numbers.yardstick.undoubted
+    if undoubted is not None and bool((blamed.numbers.expected.abs() > undoubted).any()):
+        return (
+            f"{d} is not testable here: it is no larger ({size}) than what rounding on its way does to it. "
+            "Check it in float64, or with inputs closer to zero."
+        )
     return (
         f"{d} is not testable here: all its terms cancel, and what is left ({size}) is rounding. "
         "prove() tests it with a random upstream gradient."

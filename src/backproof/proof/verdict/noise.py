@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import Node
@@ -100,10 +99,13 @@ class _Noise(TorchDispatchMode):
         aliases = any(one.alias_info is not None for one in (*schema.arguments, *schema.returns))
         if not self.active or aliases or schema.name.rpartition("::")[2] in _COMPARISONS:
             return func(*args, **kwargs)
-        args, kwargs = tree_map_only(Tensor, self._moved, (args, kwargs))
-        return func(*args, **kwargs)
+        return func(*map(self._moved, args), **{name: self._moved(value) for name, value in kwargs.items()})
 
-    def _moved(self, value: Tensor) -> Tensor:
+    def _moved(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(self._moved(one) for one in value)
+        if not isinstance(value, Tensor):
+            return value
         if value.is_complex():
             return torch.complex(self._moved(value.real), self._moved(value.imag))
         if not value.is_floating_point() or value.device != self.generator.device or value.layout is not torch.strided:

@@ -47,11 +47,12 @@ class Yardstick:
     fine: Tensor
     terms: float
     eps: float
+    undoubted: Tensor | None = None  # what was allowed before it was widened
 
     def widened(self, extra: Tensor) -> Yardstick:
         """The same with more allowed, where a gradient turns out to be less well known."""
         extra = torch.where(extra.isfinite(), extra, 0).to(self.allowed.dtype)
-        return replace(self, allowed=self.allowed + extra)
+        return replace(self, allowed=self.allowed + extra, undoubted=self.allowed)
 
 
 def yardsticks(graph: Graph, handed: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Yardstick]:
