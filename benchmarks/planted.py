@@ -21,8 +21,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from planting.children import load
 from planting.draw import Bug, Family, draw
-from planting.trial import Ground, Known, TestsFailError, Verdict, judge, know, load
+from planting.ground import Ground
+from planting.trial import Known, TestsFailError, Verdict, judge, know
 
 GOAL = 0.95
 PROVER = Ground(
@@ -30,6 +32,8 @@ PROVER = Ground(
     package="src/backproof/proof",
     tests=("tests/proof", "tests/test_power.py", "tests/test_testing.py"),
     preload=("torch", "numpy", "matplotlib"),
+    plugins=("jaxtyping",),
+    beside=("benchmarks", "examples"),
 )
 
 
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, ground: Ground = PROVER) -> int
         return 0
     load(ground)
     try:
-        known = know(ground, options.workers)
+        known = know(ground, options.workers, ground.root / "build" / "planted")
     except TestsFailError as error:
         print(error)
         return 2
@@ -73,7 +77,7 @@ def show(ground: Ground, known: dict[str, Known], bug: Bug) -> int:
 
 def told(verdict: Verdict) -> str:
     if verdict.caught_by is None:
-        return "MISSED"
+        return f"MISSED{verdict.why and ': '}{verdict.why}"
     name = verdict.caught_by.rpartition("/")[2]
     return f"{name} {verdict.why}" if verdict.why == "hangs" else name
 
@@ -88,11 +92,9 @@ def table(ground: Ground, known: dict[str, Known], bugs: Sequence[Bug], workers:
         verdicts[position] = verdict
         for number in _settled(verdicts)[before:]:
             bug = bugs[number]
-            change = f"{bug.kind}: {bug.change}"
-            change = change if len(change) <= 70 else f"{change[:67]}..."
-            print(
-                f"{number + 1:>4}  {place(bug, ground):<{widest}}  {change:<70}  {told(verdicts[number])}", flush=True
-            )
+            change = textwrap.shorten(f"{bug.kind}: {bug.change}", 70, placeholder=" ...")
+            line = f"{number + 1:>4}  {place(bug, ground):<{widest}}  {change:<70}  {told(verdicts[number])}"
+            print(line, flush=True)
     return _totals(bugs, verdicts, known, time.perf_counter() - started)
 
 

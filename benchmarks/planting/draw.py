@@ -159,7 +159,9 @@ class _Places:
             yield self._site(node, where, changes)
         yield from self.inside(node, where)
 
-    def _changes(self, node: ast.AST) -> Iterator[Change]:
+    def _changes(self, node: ast.AST) -> Iterable[Change]:
+        if isinstance(node, ast.BinOp) and _is_type(node):
+            return ()
         told = isinstance(node, ast.Call) and (told_from(node) is not None or any(map(self.words.is_text, node.args)))
         return (c for c in changes_of(node, self.parameters) if not (told and c.kind == "arguments swapped"))
 
