@@ -78,7 +78,8 @@ def show(ground: Ground, known: dict[str, Known], bug: Bug) -> int:
 def told(verdict: Verdict) -> str:
     if verdict.caught_by is None:
         return f"MISSED{verdict.why and ': '}{verdict.why}"
-    name = verdict.caught_by.rpartition("/")[2]
+    file, _, test = verdict.caught_by.partition("::")
+    name = f"{Path(file).name}::{test}"
     return f"{name} {verdict.why}" if verdict.why == "hangs" else name
 
 

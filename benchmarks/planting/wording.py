@@ -51,7 +51,7 @@ class Wording:
             case ast.IfExp(body=body, orelse=orelse):
                 return all(self.is_text(one) or _is_empty(one) for one in (body, orelse))
             case ast.List(elts=parts) | ast.Tuple(elts=parts):
-                return bool(parts) and any(self.is_text(part) and not _is_name(part) for part in parts)
+                return bool(parts) and all(self.is_text(part) for part in parts)
             case ast.Starred(value=value) | ast.Yield(value=value) | ast.YieldFrom(value=value):
                 return self.is_text(value)
             case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _JOINING:

@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from backproof.proof.check import check
+from backproof.proof.graph.graph import trace
 from backproof.proof.report.report import Report
-from backproof.proof.verdict.yardstick import MULTIPLE, allowance, signed
+from backproof.proof.report.rows import PROVED
+from backproof.proof.verdict.yardstick import MULTIPLE, Yardstick, allowance, outside, signed, within, yardsticks
 
 FLOATS = [torch.float32, torch.float64]
 
@@ -222,3 +224,145 @@ def test_the_allowance_grows_with_the_sum_but_not_in_half_precision() -> None:
     half = torch.finfo(torch.bfloat16).eps
     assert allowance(half, 100.0) == allowance(half, 1.0) < 0.05
     assert math.isclose(allowance(half, 1.0) / half, 4)
+
+
+# Each number that decides, from both sides. The allowance of an element is three units: for its own terms, for its own
+# size, and for the root mean square of all; a unit is MULTIPLE roundings times the root of the number of terms.
+
+
+@pytest.mark.parametrize(
+    ("dtype", "roundings", "right"),
+    [
+        (torch.float32, 45, True),
+        (torch.float32, 75, False),
+        (torch.float64, 45, True),
+        (torch.float64, 75, False),
+        (torch.bfloat16, 9, True),
+        (torch.bfloat16, 14, False),
+        (torch.float16, 9, True),
+        (torch.float16, 14, False),
+    ],
+)
+def test_how_many_roundings_are_allowed(dtype: torch.dtype, roundings: int, right: bool) -> None:
+    """Of a product of two numbers: 16 · 3 in full precision, and 4 · 3 where kernels add in float32."""
+    x, w = draw(40, dtype=dtype).abs() + 1, leaf(draw(40, seed=1, dtype=dtype))
+    off = (x.double() * (1 + roundings * torch.finfo(dtype).eps)).to(dtype)
+    assert check((x * w).sum(), dict(w=w, dw=off)).ok is right
+
+
+@pytest.mark.parametrize(
+    ("n", "roundings", "right"), [(100, 150, True), (100, 210, False), (10_000, 1400, True), (10_000, 1900, False)]
+)
+def test_the_allowance_of_a_sum_grows_with_the_root_of_its_length(n: int, roundings: int, right: bool) -> None:
+    """A running sum of equal terms makes about the root of N roundings' worth of error: 16 · √N are allowed."""
+    w, eps = leaf(torch.ones(3)), torch.finfo(torch.float32).eps
+    report = check((torch.ones(n, 3) * w).sum(), dict(w=w, dw=torch.full((3,), n * (1 + roundings * eps))))
+    assert report.ok is right
+
+
+LEAST = torch.finfo(torch.float32).tiny * torch.finfo(torch.float32).eps  # the spacing of the smallest numbers
+
+
+@pytest.mark.parametrize(
+    ("n", "spacings", "tells"), [(1, 20, False), (1, 50, True), (100, 1, False), (100, 4, True), (400, 1, True)]
+)
+def test_a_gradient_of_a_few_of_the_smallest_numbers_proves_nothing(n: int, spacings: int, tells: bool) -> None:
+    """16 · (1 + √N) spacings may be rounding: 32 for one term, 176 for a sum of 100, 336 for one of 400."""
+    w = leaf(torch.ones(3))
+    x = torch.full((n, 3), spacings * LEAST)
+    report = check((x * w).sum(), dict(w=w, dw=x.sum(0) + LEAST))
+    assert (report["w"].verdict in PROVED) is tells
+
+
+def test_differences_of_numbers_too_small_for_their_digits_are_none() -> None:
+    tiny = torch.finfo(torch.float32).tiny
+    nothing = torch.zeros(2)
+    assert not outside(torch.tensor([0.9 * tiny, 0.0]), nothing, nothing).any()
+    assert outside(torch.tensor([1.1 * tiny, 0.0]), nothing, nothing).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("dtype", "exponent"), [(torch.float32, 45), (torch.float64, 356)])
+def test_a_sigmoid_written_with_a_square_that_overflows(dtype: torch.dtype, exponent: float) -> None:
+    """e / (1 + e)² is 0 from there on where s(1 - s) is not; a wrong gradient ten thousand times that size is seen."""
+    z = leaf(torch.full((5,), -float(exponent), dtype=dtype))
+    s = torch.sigmoid(z)
+    up, e = torch.ones(5, dtype=dtype), (-z).detach().exp()
+    names = dict(z=z, s=s, ds=up, dz=up * e / (1 + e) ** 2)
+    assert not names["dz"].any() and s.all()
+    report = check((s * up).sum(), names)
+    assert report.ok, report
+    assert not check((s * up).sum(), {**names, "dz": 1e4 * s.detach()}).ok
+
+
+def test_a_reader_that_saturates_may_bring_its_own_rounding() -> None:
+    """|dr| · min(1, |r / v|) is added, so that v, 16 times r here, has a sixteenth of the reader's gradient more."""
+    v = leaf(torch.full((5,), 16.0))
+    r = 1 + v * 0.0
+    graph = trace(dict(v=v, r=r), r.sum())
+    for handed, own in ((torch.zeros(5), 0.0), (torch.ones(5), 1 / 16), (torch.full((5,), 3.0), 3 / 16)):
+        found = yardsticks(graph, {"r": handed}, {"v": torch.zeros(5)})["v"]
+        unit = allowance(found.eps, found.terms)
+        assert found.fine[0].item() == pytest.approx(unit * own, rel=1e-3, abs=1e-30)
+        assert found.allowed[0].item() == pytest.approx(2 * unit * own, rel=1e-3, abs=1e-30)
+
+
+def test_a_reader_larger_than_the_value_brings_no_more_than_its_gradient() -> None:
+    v = leaf(torch.full((5,), 0.5))
+    r = 100 + v * 0.0
+    found = yardsticks(trace(dict(v=v, r=r), r.sum()), {"r": torch.ones(5)}, {"v": torch.zeros(5)})["v"]
+    assert found.fine[0].item() == pytest.approx(allowance(found.eps, found.terms), rel=1e-3)
+
+
+def terms(loss: Tensor, **values: Tensor) -> dict[str, float]:
+    graph = trace(values, loss)
+    handed = {name: torch.ones_like(value) for name, value in values.items() if value.grad_fn is not None}
+    found = yardsticks(graph, handed, {name: torch.ones_like(value) for name, value in values.items()})
+    return {name: one.terms for name, one in found.items()}
+
+
+def test_how_many_terms_a_sum_may_have() -> None:
+    """Counted from shapes since the nearest gradient that was given, rather too many than too few."""
+    x, w = torch.ones(6, 5), leaf(torch.ones(5))
+    W = leaf(torch.ones(5, 4))
+    assert terms((x * w).sum(), w=w)["w"] == 1 + 6  # broadcast along six rows
+    assert terms((x @ W).sum(), W=W)["W"] >= 6  # a product of matrices sums over the rows
+    y = x @ W
+    z = y * 2.0
+    found = terms((z * 3.0).sum(), W=W, y=y, z=z)
+    assert found["y"] == 1.0 and found["z"] == 2.0  # z: of the product, and of the sum before it
+    both = w * 2.0 + w * 3.0 + w * 4.0
+    assert terms(both.sum(), w=w)["w"] > terms((w * 2.0).sum(), w=w)["w"]  # each further reader adds one
+
+
+def test_the_yardstick_costs_four_backward_passes() -> None:
+    """One would be small by chance, where random signs cancel; more would make every check slower."""
+    passes: list[int] = []
+    w = leaf(torch.ones(3))
+    y = w * 2.0
+    y.register_hook(lambda gradient: passes.append(1))
+    graph = trace(dict(w=w, y=y), y.sum())
+    passes.clear()
+    yardsticks(graph, {}, {"w": torch.ones(3)})
+    assert len(passes) == 4
+
+
+def test_an_average_of_random_signs_is_not_small_by_chance() -> None:
+    """Of a sum of a thousand ones: about the root of a thousand, within a factor of eight, whatever is drawn."""
+    w = leaf(torch.ones(300))
+    found = yardsticks(trace(dict(w=w), (torch.ones(1000, 300) * w).sum()), {}, {"w": torch.zeros(300)})["w"]
+    scale = found.fine / allowance(found.eps, found.terms)
+    assert float(scale.min()) > 1000**0.5 / 8 and float(scale.max()) < 1000**0.5 * 2
+
+
+def test_extra_doubt_widens_what_is_allowed_and_not_what_is_fine() -> None:
+    one = Yardstick(torch.ones(3), torch.full((3,), 0.5), 1.0, 1e-7)
+    wider = one.widened(torch.tensor([1.0, float("inf"), float("nan")]))
+    assert wider.allowed.tolist() == [2.0, 1.0, 1.0] and wider.fine is one.fine
+
+
+def test_equal_infinities_and_two_nan_agree() -> None:
+    inf, nan = float("inf"), float("nan")
+    one = Yardstick(torch.zeros(3), torch.zeros(3), 1.0, 1e-7)
+    assert within(torch.tensor([inf, nan, 1.0]), torch.tensor([inf, nan, 1.0]), one)
+    for got, expected in ((inf, -inf), (nan, 1.0), (1.0, nan), (inf, 1.0)):
+        assert not within(torch.tensor([got]), torch.tensor([expected]), one)

@@ -26,16 +26,10 @@ from backproof.proof.graph.passes import replace_with, run
 from backproof.proof.verdict.noise import noise
 from backproof.proof.verdict.yardstick import Yardstick, allowance, signed
 
-_REPLAYS = 3
-
-
+_REPLAYS = 3  # draws that are averaged; each takes a backward pass
 _SHARE = 0.25  # of the allowance: these errors are relative to sizes that are known, not to a bound
-
-
-_NEAR = 8  # upstream values whose own sensitivity to the forward values is worked out, nearest first
-
-
-_MOST = 64  # upstream values whose rounding is carried on, nearest first
+_NEAR = 8  # upstream values whose own sensitivity is worked out, nearest first: a collapsed formula skips so many lines
+_MOST = 64  # upstream values whose rounding is carried on, nearest first: a network's, not a long recurrence's
 
 
 def doubt(graph: Graph, handed: Mapping[str, Tensor], measures: Mapping[str, Yardstick], name: str) -> Tensor:
