@@ -17,6 +17,8 @@ from backproof.proof.graph.passes import between
 from backproof.proof.report.cause import Cause
 from backproof.proof.verdict.fit import fitted_factor
 
+_ROUGH = 1e-2  # how exactly a factor must be met at the least: 99/100 and 100/99 are counts that people confuse
+
 
 class Meaning(NamedTuple):
     """A factor by which a gradient is off, in words, and `times`: what doing `next` multiplies it by."""
@@ -136,10 +138,9 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
 def _tolerance(fault: Fault) -> float:
     """How exactly a factor is known: many elements know it better than one."""
     clear = fault.expected.abs() > 4 * fault.allowed
-    if not bool(clear.any()):
-        return 1e-2
     each = (fault.allowed / fault.expected.abs())[clear]
-    return min(1e-2, max(4 * fault.yardstick.eps, float(each.min())))
+    best = float(each.min()) if len(each) else 1.0
+    return min(_ROUGH, max(4 * fault.yardstick.eps, best))
 
 
 def sizes(fault: Fault) -> dict[int, str]:
@@ -193,7 +194,7 @@ def _plain_factors(fault: Fault, *, denominators: bool) -> Iterator[tuple[float,
 
 def _whole(divisor: float) -> bool:
     """Whether a number that the line divides by may be a count."""
-    return abs(divisor) > 1.5 and abs(divisor - round(divisor)) < 1e-6 * abs(divisor)
+    return abs(divisor - round(divisor)) < 1e-6 * abs(divisor)  # 1/n may have been kept in float32
 
 
 def _line_nodes(fault: Fault) -> Iterator[tuple[Node, str]]:
