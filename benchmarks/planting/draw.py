@@ -16,6 +16,7 @@ from planting.wording import FILES, Wording, text_functions, told_from
 _SPEED_ONLY = frozenset({"one_thread"})  # functions that make things quick and change no number
 _RANDOM = frozenset({"manual_seed", "seeded"})  # other random numbers are as good
 _PRESENTATION = frozenset({"WIDTH", "_WIDTH", "MOST", "_STEPS"})  # how wide or how fine something is shown
+_FOR_SPEED = "for speed alone"  # in the comment beside a number: no verdict or cause depends on it
 _GUARDS = frozenset({"strict", "frozen"})  # arguments that only guard against slips of ours
 _NAMING = frozenset({"isinstance", "issubclass", "hasattr", "getattr", "TypeVar"})
 
@@ -125,7 +126,7 @@ class _Places:
 
     def __init__(self, path: Path, source: str, words: Wording, parameters: Parameters) -> None:
         self.path, self.source, self.words, self.parameters = path, source, words, parameters
-        self.starts = [0]
+        self.lines, self.starts = source.splitlines(), [0]
         for line in source.encode().splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
         self.assigned: dict[str, frozenset[str]] = {}
@@ -146,7 +147,9 @@ class _Places:
         return f"{outer}{node.name}"
 
     def _at(self, node: ast.AST, where: str) -> Iterator[Site]:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in _PRESENTATION:
+        if isinstance(node, ast.Assign) and (
+            ast.unparse(node.targets[0]) in _PRESENTATION or _FOR_SPEED in self.lines[node.lineno - 1]
+        ):
             return
         if isinstance(node, ast.Assign) and not where and (named := list(named_number(node))):
             yield self._site(node.value, where, named)

@@ -84,7 +84,7 @@ def _is_name(node: ast.AST | None) -> bool:
 
 
 # Calls whose arguments from a place on are text: cause and kind come before.
-_TOLD = {"Finding": 1, "finding": 2}
+_TOLD = {"Finding": 1, "finding": 2, "Meaning": 1}
 
 
 def told_from(call: ast.Call) -> int | None:

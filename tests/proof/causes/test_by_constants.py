@@ -50,7 +50,7 @@ def means(make: Make, values: dict[str, Tensor], c: float, **options: object) ->
         (7 / 6, "F8", "7/6", "n - 1 stands where n belongs", "divide by 7, not 6"),
         (6, "F8", "6", "1/(n - 1) is missing", "divide by 6 once"),
         (1 / 6, "F8", "1/6", "1/(n - 1) is there once too often", "multiply by 6"),
-        (-7, "F8", "-7", "1/n is missing, and the sign is wrong", "divide by 7 once"),
+        (-7, "F8", "-7", "1/n is missing, and the sign is wrong", "divide by 7 once, and flip the sign"),
         (77, "F8", "77", "dimensions 0 and 1 of x together", "divide by 77 once"),
         (7 / 11, "F8", "7/11", "the sum is divided by the wrong one", "divide by 7, not 11"),
         (7**0.5, "F12", "√7", "7 is dimension 0 of x", "multiply by 1/√7"),
@@ -64,6 +64,7 @@ def test_what_a_factor_means(fault_of: Make, c: float, cause: str, factor: str, 
     assert (found.cause, found.factor, found.next) == (cause, factor, step)
     assert said in found.likely
     assert found.odd is (c == 1.37)
+    assert found.times is None if found.odd else found.times == pytest.approx(1 / c)
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_an_upstream_gradient_handed_on_names_the_factor_that_is_missing(fault_o
     up = torch.linspace(1, 2, 40).double()
     values = dict(x=x, w=w, y=y, loss=(y * up).sum())
     (found,) = handed_on(fault_of(values, "x", up.clone()))
-    assert found == (
+    assert found[:4] == (
         "F16",
         "dy is handed on without w",
         "your gradient equals dy to rounding; the derivative of y = x * w is left out.",

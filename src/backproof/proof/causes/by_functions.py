@@ -12,13 +12,12 @@ from backproof.proof.causes.case import Finding, Part
 from backproof.proof.causes.fault import Fault
 from backproof.proof.report.cause import Cause
 
-_DISTINCT = 6  # different values of X that a function must be seen at
-
-
-_CLEAR = 24  # elements to look at first
-
-
-_ALIKE = 16  # values of the same shape from other lines that are tried
+_DISTINCT = 6  # different values of X that a function must be seen at, since two weights fit any two
+_CLEAR = 24  # elements to look at first: many for two weights, few for every pair of the basis
+_ALIKE = 16  # values of the same shape from other lines that are tried; among many one fits by chance
+_FIRST_FIT = 2e-3  # misfit on those elements; all are held against their own rounding afterwards
+_MEANT = 1e-2  # within this of a quarter a weight is tried as that quarter; below it a term is none
+_TELLING = 50  # times its rounding an upstream gradient must be, to be divided by
 
 
 def handed_on(fault: Fault) -> Iterator[Finding]:
@@ -43,7 +42,7 @@ def handed_on(fault: Fault) -> Iterator[Finding]:
 def _reordered(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same numbers, so that only their places can be wrong."""
     one, other = (tensor.flatten().sort().values for tensor in (a, b))
-    return one.shape == other.shape and bool((one - other).norm() <= 1e-5 * other.norm())
+    return one.shape == other.shape and bool((one - other).norm() <= 1e-5 * other.norm())  # float32 sums
 
 
 def other_function(fault: Fault) -> Iterator[Finding]:
@@ -128,7 +127,7 @@ def _fits(target: Tensor, at: Tensor) -> Iterator[tuple[list, list[float]]]:
     matrix[: len(alone), :, 1] = 0
     solved = torch.linalg.lstsq(matrix, target.expand(len(pairs), -1).unsqueeze(2), driver="gelsd").solution
     misfit = ((matrix @ solved).squeeze(2) - target).norm(dim=1)
-    for index in (misfit <= 2e-3 * target.norm()).nonzero().flatten().tolist():
+    for index in (misfit <= _FIRST_FIT * target.norm()).nonzero().flatten().tolist():
         pair = pairs[index].tolist()[: 1 if index < len(alone) else 2]
         weights = [float(w / sizes[i]) for w, i in zip(solved[index].flatten(), pair, strict=False)]
         yield [_BASIS[i] for i in pair], [_rounded(w) for w in weights]
@@ -142,7 +141,7 @@ def _varies(column: Tensor) -> bool:
 def _rounded(w: float) -> float:
     """Whole numbers, halves and quarters are taken to be meant as such, if they then fit."""
     near = round(w * 4) / 4
-    return near if abs(w - near) <= 1e-2 * max(1.0, abs(w)) else w
+    return near if abs(w - near) <= _MEANT * max(1.0, abs(w)) else w
 
 
 def _plausible(
@@ -160,7 +159,7 @@ def _plausible(
         return True
     right = (part.expected.flatten() / upstream.flatten())[clear]
     right = right if form == "{}" else 1 / right
-    least = 1e-2 * right.norm()
+    least = _MEANT * right.norm()
     return any(
         [t for t, _ in other] == [t for t, _ in terms]
         and all((w * function(at)).norm() > least for w, (_, function) in zip(found, other, strict=True))
@@ -193,7 +192,7 @@ def fitting(gradient: Tensor, shape: torch.Size) -> Tensor | None:
 
 def _clear(fault: Fault, part: Part, upstream: Tensor) -> Tensor:
     """A few elements where the upstream gradient is well above rounding, spread evenly."""
-    found = (upstream.abs() > 50 * fault.measure[part.window]).flatten().nonzero().flatten()
+    found = (upstream.abs() > _TELLING * fault.measure[part.window]).flatten().nonzero().flatten()
     if len(found) <= _CLEAR:
         return found
     return found[torch.linspace(0, len(found) - 1, _CLEAR, device=found.device).round().long()]

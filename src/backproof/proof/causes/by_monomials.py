@@ -18,16 +18,12 @@ from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.monomial_fit import Bench, Column, Monomial, benches, power_of
 from backproof.proof.report.cause import Cause
 
-_ENOUGH = 6  # elements, for formulas far from the right one
-
-
+_ENOUGH = 6  # elements, for formulas far from the right one: fewer fit some pair of powers
 _POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1.5, -1.5)
-
-
 _ELSEWHERE = ", as in the derivative of a different forward pass"
-
-
-_FAR = 60  # values and gradients of other lines that are tried
+_FAR = 60  # values and gradients of other lines that are tried; among many one fits by chance
+_MEANT = 1e-2  # within this of a whole number or a quarter, a constant is tried as that; and of the right one, as right
+_SAID = 1e-3  # a constant that is off by less is not worth a word
 
 
 def changed_factor(fault: Fault) -> Iterator[Finding]:
@@ -122,7 +118,7 @@ def two_strangers(fault: Fault) -> Iterator[Finding]:
             tries = [(c,) for n, _, t in pool if (c := bench.column(n, t, 1.0)) is not None]
             for c, columns in bench.fits(bench.part.got, first.whole, tries):
                 other = columns[0].name
-                if abs(c - right.c) <= 1e-2 * abs(right.c) and _verified(bench, first.whole, right.c, columns):
+                if abs(c - right.c) <= _MEANT * abs(right.c) and _verified(bench, first.whole, right.c, columns):
                     yield Finding(
                         Cause.WRONG_TENSOR,
                         f"{name} and {other} stand where {right} belongs",
@@ -173,7 +169,7 @@ def _right(bench: Bench, local: list[Column]) -> Monomial | None:
 
 def _first(bench: Bench, first: Tensor, tries: list[tuple[Column, ...]], only: float | None) -> Monomial | None:
     for c, columns in bench.fits(bench.part.got, first, tries):
-        if only is not None and abs(c - only) > 1e-2 * abs(only):
+        if only is not None and abs(c - only) > _MEANT * abs(only):
             continue
         for number in (_plain(c), c) if only is None else (only,):
             if _verified(bench, first, number, columns):
@@ -190,7 +186,7 @@ def _verified(bench: Bench, first: Tensor, c: float, columns: tuple[Column, ...]
 def _plain(c: float) -> float:
     """Whole numbers and quarters are taken to be meant as such, if they then fit."""
     near = round(c * 4) / 4
-    return near if near and abs(c - near) <= 1e-2 * abs(near) else c
+    return near if near and abs(c - near) <= _MEANT * abs(near) else c
 
 
 def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding | None:
@@ -199,7 +195,7 @@ def _compared(bench: Bench, right: Monomial, found: Monomial) -> Finding | None:
     old, new = right.powers, found.powers
     lost = [name for name in old if name not in new]
     extra = [name for name in new if name not in old]
-    factor = meaning(fault, found.c / right.c) if abs(found.c / right.c - 1) > 1e-3 else None
+    factor = meaning(fault, found.c / right.c) if abs(found.c / right.c - 1) > _SAID else None
     also = f", and a factor {factor.factor} is too much" if factor else ""
     if lost and not extra:
         text = " and ".join(power_of(name, old[name]) for name in lost)

@@ -15,10 +15,8 @@ from backproof.proof.causes.wording import lines_of
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.words import listed
 
-_MOST = 60  # other tensors that are tried in one place
-
-
-_LARGE = 100_000  # elements above which blocks are not tried in every order
+_MOST = 60  # other tensors that are tried in one place; each costs a backward pass
+_LARGE = 100_000  # elements above which blocks are not tried in every order: each of the 30 is a copy
 
 
 def another_gradient(fault: Fault) -> Iterator[Finding]:

@@ -17,13 +17,13 @@ from backproof.proof.graph.operations import softmax_dim
 from backproof.proof.report.cause import Cause
 from backproof.proof.verdict.fit import fitted_factor
 
-_SLICES = 160  # slices of an upstream gradient that are sent back one by one
-
-
-_LONGEST_STEP = 33  # for every k-th index left out, as the last of each tile
-
-
-_LOOK = 320  # elements of the gradient that are looked at meanwhile
+_SLICES = 160  # slices of an upstream gradient that are sent back one by one, each by a backward pass
+_LONGEST_STEP = 33  # every k-th index for a k below, as the last of each tile of 32
+_PAIRS = 64  # indices of which any two are tried; of more, there are thousands of pairs
+_LOOK = 320  # elements of the gradient that are looked at: two for each slice, so that any set of them can be told
+_WHOLE = 0.05  # within this of 0 or 1, the weight of a slice is that; half a slice is another fault
+_ROOM = 4  # times the rounding allowed: what is missing is a difference of roundings, as the slices are
+_NUMBERS = 2_000_000  # numbers that are kept of the slices' traces: 16 megabytes
 
 
 def some_rows(fault: Fault) -> Iterator[Finding]:
@@ -104,7 +104,7 @@ def _left_out(fault: Fault, part: Part, dim: int, chosen: Tensor) -> Finding:
 
 def _subsets(sent: Tensor, missing: Tensor, allowed: Tensor) -> Iterator[Tensor]:
     """Sets of slices that add up to what is missing: a run at either end, one or two, every k-th, or any."""
-    room, size = 4 * allowed, len(sent)
+    room, size = _ROOM * allowed, len(sent)
     for masks in _masks(size, sent.device):
         near = (masks @ sent - missing).abs() <= room
         for index in near.all(1).nonzero().flatten().tolist():
@@ -112,7 +112,7 @@ def _subsets(sent: Tensor, missing: Tensor, allowed: Tensor) -> Iterator[Tensor]
     if sent.shape[1] >= size and bool(sent.isfinite().all() & missing.isfinite().all()):
         weights = torch.linalg.lstsq(sent.T, missing.unsqueeze(1), driver="gelsd").solution.flatten()
         chosen = weights.round()
-        clear = bool(((weights - chosen).abs() < 0.05).all()) and bool((chosen.abs() <= 1).all())
+        clear = bool(((weights - chosen).abs() < _WHOLE).all()) and bool((chosen.abs() <= 1).all())
         if clear and 0 < int(chosen.sum()) <= size // 2:
             yield chosen.nonzero().flatten()
 
@@ -124,7 +124,7 @@ def _masks(size: int, device: torch.device) -> Iterator[Tensor]:
     yield torch.eye(size, device=device, dtype=torch.float64)
     for step in range(2, min(size, _LONGEST_STEP)):
         yield (places % step == places[:step].unsqueeze(1)).double()
-    if 2 < size <= 64:
+    if 2 < size <= _PAIRS:
         pairs = torch.combinations(places, 2)
         yield torch.zeros(len(pairs), size, device=device, dtype=torch.float64).scatter_(1, pairs, 1.0)
 
@@ -227,10 +227,10 @@ def _writers(fault: Fault, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
     shape = part.upstream.shape
     leading = [shape[:count].numel() for count in range(1, len(shape) + 1)]
     for count, size in enumerate(leading, start=1):
-        if 1 < size <= _SLICES and size * part.expected.numel() <= 2e6:
+        if 1 < size <= _SLICES and size * part.expected.numel() <= _NUMBERS:
             yield from _written(fault, part, part.upstream.reshape(size, *shape[count:]), 0)
     for dim in range(1, len(shape)):
-        if 1 < shape[dim] <= _SLICES and shape[dim] * part.expected.numel() <= 2e6:
+        if 1 < shape[dim] <= _SLICES and shape[dim] * part.expected.numel() <= _NUMBERS:
             yield from _written(fault, part, part.upstream, dim)
 
 

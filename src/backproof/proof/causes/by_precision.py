@@ -14,7 +14,7 @@ from backproof.proof.report.cause import Cause
 _LOWER = (torch.float32, torch.float16, torch.bfloat16)
 
 
-_PARTIAL_SUMS = 4  # bits that adding up a few results of low precision may add
+_PARTIAL_SUMS = 4  # binary digits that adding up as many as sixteen results of low precision may add
 
 
 def rounded(fault: Fault) -> Iterator[Finding]:

@@ -18,6 +18,9 @@ from backproof.proof.report.certainty import Certainty
 from backproof.proof.report.words import listed
 from backproof.proof.verdict.fit import fitted_factor
 
+_ALIKE = 1e-5  # of two gradients of one formula, in float32
+_TERMS = 8  # of which any two or more may be missing: of more there are too many sums, one of which fits by chance
+
 
 def nothing(fault: Fault) -> Iterator[Finding]:
     """got = 0."""
@@ -66,13 +69,13 @@ def one_term(fault: Fault) -> Iterator[Finding]:
 
 def _proportional(a: Tensor, b: Tensor) -> bool:
     c = fitted_factor(a, b)
-    return c is not None and bool((a - c * b).norm() <= 1e-5 * a.norm())
+    return c is not None and bool((a - c * b).norm() <= _ALIKE * a.norm())
 
 
 def several_terms(fault: Fault) -> Iterator[Finding]:
     """got = the sum of c · term, two or more of them with c = 0, 2 or -1."""
     terms = _telling(fault)
-    if not 2 < len(terms) <= 8:
+    if not 2 < len(terms) <= _TERMS:
         return
     for count in range(2, len(terms)):
         for left_out in combinations(range(len(terms)), count):

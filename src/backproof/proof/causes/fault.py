@@ -20,13 +20,12 @@ from backproof.proof.verdict.yardstick import allowance
 __all__ = ["Case", "Fault", "Finding", "Part", "Term"]
 
 
-_PASSES = 1200  # backward passes that the search for one cause may take
-
-
-_STAGES = 6  # places without a name between a value and its reader that are tried
-
-
-_SAMPLE = 96  # elements on which a candidate must fit before it is compared in full
+_PASSES = 1200  # backward passes that the search for one cause may take: seconds, in a large network
+_STAGES = 6  # places without a name between a value and its reader that are tried, those next to the value first
+_SAMPLE = 96  # elements on which a candidate must fit before it is compared in full, for speed alone
+_PRECISE = 5e-3  # float16's relative rounding is below, bfloat16's above
+_OTHERS = 1e-3  # how much of what is allowed for the other elements' terms counts in an element's unit
+_CLOSE = 0.02  # of the fault: what a cause leaves unexplained is much less than what it explains
 
 
 class Fault:
@@ -59,12 +58,12 @@ class Fault:
     @property
     def precise(self) -> bool:
         """Whether the numbers are good enough to search many formulas and not end in a coincidence."""
-        return self.relative < 5e-3
+        return self.relative < _PRECISE
 
     @cached_property
     def measure(self) -> Tensor:
         """The unit in which fits are compared: an element's own terms, and a little of the others'."""
-        return self.yardstick.fine.double() + 1e-3 * self.allowed + torch.finfo(torch.float64).tiny
+        return self.yardstick.fine.double() + _OTHERS * self.allowed + torch.finfo(torch.float64).tiny
 
     @cached_property
     def informative(self) -> int:
@@ -110,7 +109,7 @@ class Fault:
     @property
     def _fraction(self) -> float:
         """The part of a fault that a fit may leave unexplained."""
-        return max(0.02, 4 * self.yardstick.eps)
+        return max(_CLOSE, 4 * self.yardstick.eps)
 
     def _near(self, candidate: Tensor, got: Tensor, allowed: Tensor) -> bool:
         return bool(((got - candidate).abs() <= allowed + self.relative * candidate.abs()).all())

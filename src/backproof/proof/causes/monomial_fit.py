@@ -11,7 +11,9 @@ from torch import Tensor
 from backproof.proof.causes.case import Part
 from backproof.proof.causes.fault import Fault
 
-_TAKE = 10  # indices of each dimension that a formula is tried on
+_TAKE = 10  # indices of each dimension that a formula is tried on: the worst five, and five spread evenly
+_FIRST_FIT = 5e-3  # misfit there; all elements are held against their rounding afterwards
+_TOGETHER = 256  # formulas, for speed alone
 
 
 class Column(NamedTuple):
@@ -121,8 +123,8 @@ class Bench:
         """Those of `tries` that come close to `target` on the sample, with their factor c."""
         wanted, start = self.take_sum(target), self.take(first)
         size = float(wanted.norm())
-        for at in range(0, len(tries) if size else 0, 256):
-            some = tries[at : at + 256]
+        for at in range(0, len(tries) if size else 0, _TOGETHER):
+            some = tries[at : at + _TOGETHER]
             products = torch.stack([_product(start, columns) for columns in some])
             if self.lost:
                 products = products.sum([dim + 1 for dim in self.lost])
@@ -130,7 +132,7 @@ class Bench:
             norms = (products * products).sum(1)
             c = (products @ wanted) / norms
             misfit = (products * c.unsqueeze(1) - wanted).norm(dim=1) / size
-            for index in (misfit <= 5e-3).nonzero().flatten().tolist():
+            for index in (misfit <= _FIRST_FIT).nonzero().flatten().tolist():
                 yield float(c[index]), some[index]
 
 

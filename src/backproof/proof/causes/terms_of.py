@@ -13,10 +13,8 @@ from backproof.proof.graph.node import Node, Place, consumed, dense
 from backproof.proof.graph.operations import written_terms
 from backproof.proof.graph.passes import cuts, run, share
 
-_PATHS = 24  # at most this many ways back from gradients that were given are told apart
-
-
-_DEPTH = 4  # values without a gradient on such a way
+_PATHS = 24  # at most this many ways back from gradients that were given are told apart; there may be millions
+_DEPTH = 4  # values without a gradient on such a way; behind more, nobody says from where a term comes
 
 
 def taken_apart(case: Case, name: str) -> Iterator[Term]:
