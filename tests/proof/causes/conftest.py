@@ -26,7 +26,6 @@ def make_fault(
     upstream: Tensor | None = None,
     given: Mapping[str, Tensor] | None = None,
     without: tuple[str, ...] = (),
-    usual: Mapping[int, int] | None = None,
     allowed: float | None = None,
     eps: float | None = None,
 ) -> Fault:
@@ -40,7 +39,7 @@ def make_fault(
     right = {n: dense(one) for n, one in own.items() if one is not None and n not in without}
     gradients = {**right, **(given or {}), name: got}
     blames = blame(graph, gradients, own, {})
-    case = Case(graph, values, gradients, {}, frozenset(), own, blames, lambda n: f"d{n}", usual or {})
+    case = Case(graph, values, gradients, {}, frozenset(), own, blames, lambda n: f"d{n}")
     numbers = blames.found[name].numbers
     if allowed is not None or eps is not None:
         wide = numbers.yardstick.allowed if allowed is None else torch.full_like(numbers.yardstick.allowed, allowed)

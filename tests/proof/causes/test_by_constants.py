@@ -34,8 +34,8 @@ def own(values: dict[str, Tensor], name: str = "x") -> Tensor:
     return torch.autograd.grad(values["loss"], values[name], retain_graph=True)[0]
 
 
-def means(make: Make, values: dict[str, Tensor], c: float, **options: object) -> Meaning | None:
-    return meaning(make(values, "x", c * own(values), **options), c)
+def means(make: Make, values: dict[str, Tensor], c: float) -> Meaning | None:
+    return meaning(make(values, "x", c * own(values)), c)
 
 
 @pytest.mark.parametrize(
@@ -166,14 +166,6 @@ def test_a_number_of_the_line_itself(
 )
 def test_a_count_is_whole_to_the_rounding_of_float32(divisor: float, whole: bool) -> None:
     assert _whole(divisor) is whole
-
-
-def test_a_size_that_a_replay_has_changed(fault_of: Make) -> None:
-    """The line holds the usual size, 32, as a number, where there are 7 now."""
-    for c, text in ((7 / 32, "7/32"), (32 / 7, "32/7")):
-        found = means(fault_of, layer(7, 2), c, usual={7: 32})
-        assert found is not None and (found.cause, found.factor) == ("F8", text)
-        assert found.next == "take the 32 from a tensor's shape"
 
 
 def labels() -> dict[str, Tensor]:
