@@ -27,7 +27,7 @@ def fan(count: int) -> dict[str, Tensor]:
     """x read by r0, r1, ...: so many shares, none a multiple of another."""
     x = torch.linspace(0.5, 2, 12, dtype=torch.float64).reshape(4, 3).requires_grad_()
     readers = {f"r{number}": (x * (number + 1)).sin() * (number + 1) for number in range(count)}
-    return dict(x=x, **readers, loss=sum((value**2).sum() for value in readers.values()))
+    return dict(x=x, **readers, loss=torch.stack([(value**2).sum() for value in readers.values()]).sum())
 
 
 def shares(fault: Fault) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ def test_ways_through_values_without_a_gradient_go_back_four_of_them(fault_of: M
 def test_up_to_twenty_four_ways_are_told_apart(fault_of: Make, count: int, length: int) -> None:
     x = X.clone().requires_grad_()
     readers = {f"r{number}": x * (number + 2.0) for number in range(count)}
-    values = dict(x=x, **readers, loss=sum((value**2).sum() for value in readers.values()))
+    values = dict(x=x, **readers, loss=torch.stack([(value**2).sum() for value in readers.values()]).sum())
     found = terms(fault_of, values, without=tuple(readers))
     assert len(found) == count and {len(path) for path, _ in found} == {length}
 
@@ -82,10 +82,10 @@ def test_ways_beyond_the_limit_inside_one_reader_are_not_followed(fault_of: Make
     x = X.clone().requires_grad_()
     y = x * 2.0
     readers = {f"r{number}": y * (number + 2.0) for number in range(30)}
-    values = dict(x=x, y=y, **readers, loss=sum((value**2).sum() for value in readers.values()))
+    values = dict(x=x, y=y, **readers, loss=torch.stack([(value**2).sum() for value in readers.values()]).sum())
     assert terms(fault_of, values, without=("y",)) == [(("y",), "")]
     few = {name: readers[name] for name in list(readers)[:3]}
-    values = dict(x=x, y=y, **few, loss=sum((value**2).sum() for value in few.values()))
+    values = dict(x=x, y=y, **few, loss=torch.stack([(value**2).sum() for value in few.values()]).sum())
     assert sorted(path for path, _ in terms(fault_of, values, without=("y",))) == [
         ("r0", "y"),
         ("r1", "y"),
