@@ -20,7 +20,7 @@ from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import Node, Place, PreHook, consumed, dtype_at, shape_at
-from backproof.proof.graph.operations import operation, rounded_terms
+from backproof.proof.graph.operations import Operation, operation, rounded_terms
 from backproof.proof.graph.passes import run
 
 REPLAYS = 4  # what random signs leave of a sum is small by chance in one draw; each takes a backward pass
@@ -179,10 +179,10 @@ def _sums(graph: Graph, boundary: set[Place]) -> dict[Place, tuple[float, float]
         so_far = max((0.0 if at in boundary else found.get(at, (0.0, 0.0))[0]) for at in arriving)
         eps = max(_eps(at) if at in boundary else max(_eps(at), found.get(at, (0.0, 0.0))[1]) for at in arriving)
         shape = max((shape_at(at) for at in arriving), key=_count)
-        kept = operation(node).constants
-        constants = torch.finfo(kept).eps if kept else 0.0
+        known = operation(node)
+        constants = torch.finfo(known.constants).eps if known.constants else 0.0
         for _, at in consumed(node):
-            terms = so_far + _terms(node, shape, shape_at(at))
+            terms = so_far + _terms(known, shape, shape_at(at))
             old = found.get(at, (0.0, 0.0))
             found[at] = (max(old[0] + 1, terms), max(old[1], eps, constants, _eps(at)))
             outputs.setdefault(at[0], set()).add(at)
@@ -198,13 +198,12 @@ def _count(shape: torch.Size) -> int:
     return max(1, shape.numel())
 
 
-def _terms(node: Node, arriving: torch.Size, leaving: torch.Size) -> float:
-    """How many terms one element of a node's gradient may sum: from shapes alone, rather too many."""
-    mixes = operation(node).mixes
-    if arriving == leaving and not mixes:
+def _terms(known: Operation, arriving: torch.Size, leaving: torch.Size) -> float:
+    """How many terms one element of an operation's gradient may sum: from shapes alone, rather too many."""
+    if arriving == leaving and not known.mixes:
         return 1.0
     longest = max(arriving, default=1)
-    if len(arriving) > 2 and mixes:  # a convolution sums over positions and channels
+    if len(arriving) > 2 and known.mixes:  # a convolution sums over positions and channels
         longest = _count(arriving)
     return float(max(1, longest, _count(arriving) // _count(leaving)))
 
