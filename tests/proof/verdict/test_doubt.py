@@ -108,11 +108,11 @@ def test_three_draws_are_averaged() -> None:
     measures = yardsticks(graph, {}, {"x": 2 * x.detach()})
     calls.clear()
     doubt(graph, {}, measures, "x")
-    carried, differentiated_once = 3, 1
-    assert len(calls) == carried + differentiated_once
+    carried, differentiated_once, noise_inside = 3, 1, 1 + 3
+    assert len(calls) == carried + differentiated_once + noise_inside
 
 
-def test_what_cannot_be_differentiated_twice_is_not_doubted_for_it() -> None:
+def test_what_cannot_be_differentiated_twice_is_doubted_for_its_rounding_inside_alone() -> None:
     class Once(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
@@ -124,4 +124,5 @@ def test_what_cannot_be_differentiated_twice_is_not_doubted_for_it() -> None:
             return up * 3.0
 
     x = torch.rand(5, requires_grad=True)
-    assert not doubted(x, Once.apply(x).sum()).any()
+    extra = doubted(x, Once.apply(x).sum())
+    assert extra.all() and float(extra.max()) < 1e-4
