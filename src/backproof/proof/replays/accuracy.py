@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from backproof.proof.replays.sides import Gradients
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import number
 from backproof.proof.verdict.decide import Known, row_of
@@ -46,7 +45,12 @@ def most(x: Tensor) -> float:
     return float(torch.nan_to_num(x.detach().abs(), nan=torch.inf).max()) if x.numel() else 0.0
 
 
-def as_precise(faults: Collection[str], gradients: Gradients, own: Gradients, truth: Gradients | None) -> list[Row]:
+def as_precise(
+    faults: Collection[str],
+    gradients: Mapping[str, Tensor | None],
+    own: Mapping[str, Tensor | None],
+    truth: Mapping[str, Tensor | None] | None,
+) -> list[Row]:
     """Rows for those of `faults` that are as close to float64 as `own`, the reference's gradients: they are right."""
     if truth is None:
         return []
