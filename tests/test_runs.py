@@ -16,7 +16,7 @@ from backproof.training.sampling import sample
 def test_a_run_folder_holds_what_it_promises(run_folder: Path, small_result: Result):
     names = {"run.json", "model.safetensors", "losses.npy", "loss.png", "dlogits.png", "samples.txt"}
     assert {file.name for file in run_folder.iterdir()} == names
-    description = json.loads((run_folder / "run.json").read_text())
+    description = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
     assert description["status"] == "finished"
     assert description["settings"]["steps"] == 60
     assert description["vocabulary"] == list(small_result.model.symbols)
@@ -30,7 +30,7 @@ def test_a_run_folder_holds_what_it_promises(run_folder: Path, small_result: Res
     losses = np.load(run_folder / "losses.npy", allow_pickle=False)
     assert losses.dtype == np.float32
     np.testing.assert_allclose(10**losses, small_result.step_losses, rtol=1e-5)
-    assert (run_folder / "samples.txt").read_text().splitlines() == list(small_result.samples)
+    assert (run_folder / "samples.txt").read_text(encoding="utf-8").splitlines() == list(small_result.samples)
 
 
 def test_a_run_read_back_is_the_run(run_folder: Path, small_result: Result):
@@ -45,11 +45,11 @@ def test_a_run_read_back_is_the_run(run_folder: Path, small_result: Result):
 
 def alter_json(folder: Path, **changes: object) -> None:
     path = folder / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
 def alter_settings(folder: Path, **changes: object) -> None:
-    alter_json(folder, settings=json.loads((folder / "run.json").read_text())["settings"] | changes)
+    alter_json(folder, settings=json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"] | changes)
 
 
 def alter_model(folder: Path, **tensors: torch.Tensor | None) -> None:
@@ -79,12 +79,12 @@ NAN = torch.full((13,), torch.nan)
             lambda d: (d / "run.json").unlink(),
             r"is not the folder of a run \(it has no run.json\); see",
         ),
-        (lambda d: (d / "run.json").write_text('{"form'), "run.json is damaged: it is not JSON"),
-        (lambda d: (d / "run.json").write_text("[]"), "run.json is incomplete or was altered"),
+        (lambda d: (d / "run.json").write_text('{"form', encoding="utf-8"), "run.json is damaged: it is not JSON"),
+        (lambda d: (d / "run.json").write_text("[]", encoding="utf-8"), "run.json is incomplete or was altered"),
         (lambda d: alter_json(d, format="other-2"), "was not written by this version of Backproof"),
         (lambda d: alter_json(d, settings={"steps": "many"}), "run.json is incomplete or was altered"),
         (lambda d: alter_json(d, settings={"speed": 1}), "run.json is incomplete or was altered"),
-        (lambda d: (d / "run.json").write_text("[" * 200_000), "run.json is damaged: it is not JSON"),
+        (lambda d: (d / "run.json").write_text("[" * 200_000, encoding="utf-8"), "run.json is damaged: it is not JSON"),
         (lambda d: alter_json(d, settings={}), "run.json is incomplete or was altered"),
         (lambda d: alter_settings(d, split_seed=42.5), "run.json is incomplete or was altered"),
         (lambda d: alter_settings(d, block_size=True), "run.json is incomplete or was altered"),
@@ -149,7 +149,7 @@ def test_a_run_whose_gradients_are_too_large_to_be_subtracted_can_be_saved(small
 
     rows = (replace(small_result.proof[0], max_difference=float("nan")), *small_result.proof[1:])
     folder = save_run(replace(small_result, proof=rows), tmp_path / "run")
-    proof = json.loads((folder / "run.json").read_text())["figures"]["proof"]
+    proof = json.loads((folder / "run.json").read_text(encoding="utf-8"))["figures"]["proof"]
     assert proof[0]["max_difference"] is None
     assert proof[1]["max_difference"] is not None
 

@@ -1,8 +1,12 @@
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from backproof.training.folder import FolderError, check_folder, default_folder, write_folder
+from backproof.training.folder import FolderError, check_folder, check_free, default_folder, write_folder
 
 RUN = {"run.json": b"{}", "samples.txt": b"anna\n"}
 
@@ -116,12 +120,13 @@ def test_a_place_that_cannot_be_replaced_after_all_loses_nothing(tmp_path: Path,
     folder = write_folder(tmp_path / "run", RUN)
     rename = Path.rename
 
-    def busy(self, target):
-        if target == folder and "partial" in self.name:
+    def busy_once(self, target):
+        if target == folder:
+            monkeypatch.setattr(Path, "rename", rename)
             raise OSError(16, "Device or resource busy")
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", busy)
+    monkeypatch.setattr(Path, "rename", busy_once)
     assert write_folder(folder, {"run.json": b"2"}, overwrite=True) == tmp_path / "run-2"
     assert content(folder) == RUN
     assert content(tmp_path / "run-2") == {"run.json": b"2"}
@@ -133,7 +138,8 @@ def test_a_second_ctrl_c_at_the_worst_moment_leaves_the_old_run(tmp_path: Path, 
     rename = Path.rename
 
     def interrupted(self, target):
-        if "partial" in self.name:
+        if target == folder:
+            monkeypatch.setattr(Path, "rename", rename)
             raise KeyboardInterrupt
         return rename(self, target)
 
@@ -144,11 +150,69 @@ def test_a_second_ctrl_c_at_the_worst_moment_leaves_the_old_run(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == [folder]
 
 
-@pytest.mark.parametrize("length", [241, 255, 300])
-def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path, length: int):
+def longest_name(folder: Path) -> int:
+    """How long a name may be that still has room for the number that it is given when it is taken meanwhile."""
+    return os.pathconf(folder, "PC_NAME_MAX") - len("-9999")
+
+
+@pytest.mark.parametrize("beyond", [1, 5, 6, 300])
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path, beyond: int):
     with pytest.raises(FolderError, match=r"cannot be written \(File name too long\); choose another"):
-        check_folder(tmp_path / "deep" / ("n" * length), overwrite=False)
+        check_folder(tmp_path / "deep" / ("n" * (longest_name(tmp_path) + beyond)), overwrite=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_name_is_taken_and_replaced_and_has_room_for_a_number(tmp_path: Path):
+    folder = tmp_path / ("n" * longest_name(tmp_path))
+    check_folder(folder, overwrite=False)
+    assert write_folder(folder, RUN) == folder
+    check_folder(folder, overwrite=True)
+    assert write_folder(folder, {"run.json": b"2"}, overwrite=True) == folder
+    assert write_folder(folder, RUN) == tmp_path / f"{folder.name}-2"
+    assert content(folder) == {"run.json": b"2"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from backproof.training.folder import write_folder
+
+folder, moment = Path(sys.argv[1]), sys.argv[2]
+rename, write_bytes = Path.rename, Path.write_bytes
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if moment == "while it writes":
+    Path.write_bytes = killed
+elif moment == "between the renames":
+    Path.rename = lambda self, target: killed() if target == folder else rename(self, target)
+write_folder(folder, {"run.json": b"new"}, overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("moment", ["while it writes", "between the renames"])
+def test_a_run_that_is_killed_leaves_the_old_run_and_nothing_for_long(tmp_path: Path, moment: str):
+    pytest.importorskip("fcntl")
+    folder = write_folder(tmp_path / "run", RUN)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(folder), moment])
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == (2 if moment == "while it writes" else 1)
+
+    assert write_folder(tmp_path / "other", RUN) == tmp_path / "other"
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "other", folder]
+    assert content(folder) == RUN
+
+
+def test_what_a_killed_process_left_in_an_empty_folder_does_not_fill_it(tmp_path: Path):
+    pytest.importorskip("fcntl")
+    (tmp_path / "sweep").mkdir()
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "sweep" / "run-1"), "while it writes"])
+    assert any((tmp_path / "sweep").iterdir())
+    check_free(tmp_path / "sweep")
+    (tmp_path / "sweep" / "notes").write_bytes(b"")
+    with pytest.raises(FolderError, match=r"sweep exists already; choose another folder with --out\.$"):
+        check_free(tmp_path / "sweep")
 
 
 def test_a_folder_that_may_not_be_looked_into_is_refused_in_a_sentence(tmp_path: Path, monkeypatch):

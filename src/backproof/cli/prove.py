@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,11 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from backproof.cli.console import console, heading, print_corpus, print_rows
+from backproof.files import check_file
 
 if TYPE_CHECKING:
     from backproof.proof.report.report import Report
 
 _FAILED = 1
+
+
+class PageError(ValueError):
+    """A page that cannot be written where it should be."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,9 @@ class Prove:
     """Network: seed of the parameters and of the minibatch."""
 
     def run(self) -> int:
+        if self.html is not None:
+            with _refused(self.html):
+                check_file(self.html)
         if self.file is not None:
             return self._prove_file(self.file)
         return self._prove_network()
@@ -64,13 +73,9 @@ class Prove:
         return 0 if report.ok else _FAILED
 
     def _save_page(self, report: Report) -> None:
-        from backproof.training.folder import FolderError
-
-        try:
-            if self.html is not None:
+        if self.html is not None:
+            with _refused(self.html):
                 report.save_html(self.html)
-        except OSError as error:
-            raise FolderError(f"{self.html} cannot be written ({error.strerror}); choose another path.") from None
 
     def _prove_network(self) -> int:
         from backproof.training.settings import Settings, SettingsError
@@ -110,6 +115,14 @@ class Prove:
             )
             _print_network(reports, network.rounding_note(*given))
         return 0 if all(report.ok for report in reports.values()) else _FAILED
+
+
+@contextmanager
+def _refused(page: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PageError(f"{page} cannot be written ({error.strerror}); choose another path.") from None
 
 
 _HEADINGS = {

@@ -78,8 +78,8 @@ class SweepCommand:
     def run(self) -> int:
         from backproof import text
         from backproof.sweep.pool import team_size
-        from backproof.sweep.run import check_free, run_sweep
-        from backproof.training.folder import default_folder
+        from backproof.sweep.run import run_sweep
+        from backproof.training.folder import check_free, default_folder
 
         plan = make_plan(asdict(self.grid), self.runs)
         workers = team_size(self.workers, len(plan.members))

@@ -12,7 +12,7 @@ from backproof.sweep.pool import Ended, Event, Started, team_size, train_all
 from backproof.sweep.records import End, Sweep, write_record
 from backproof.sweep.worker import Job
 from backproof.text import Corpus, split_words, vocabulary_of
-from backproof.training.folder import FolderError, make_folder, remove_empty
+from backproof.training.folder import FolderError, claim_folder, remove_empty
 from backproof.training.interrupt import deferred_interrupt
 
 
@@ -34,7 +34,7 @@ def run_sweep(
     size = team_size(workers, len(plan.members))
     vocabulary_of(corpus.words)
     split_words(corpus.words, plan.members[0].settings.split_seed)
-    created = _claim(folder)
+    created = claim_folder(folder)
     sweep = Sweep(plan, folder, corpus.source, corpus.sha256, size)
     began = perf_counter()
     broken: list[Exception] = []
@@ -71,27 +71,3 @@ def run_sweep(
     if broken:
         raise broken[0]
     return sweep
-
-
-def check_free(folder: Path) -> None:
-    """Raise FolderError when something is there already."""
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise FolderError(f"{folder} is a file; choose another folder with --out.")
-        if folder.exists() and any(folder.iterdir()):
-            raise FolderError(f"{folder} exists already; choose another folder with --out.")
-    except OSError as error:
-        raise _cannot_be_written(folder, error) from None
-
-
-def _claim(folder: Path) -> list[Path]:
-    """Make the folder; return it and those above it as far as they are new."""
-    check_free(folder)
-    try:
-        return make_folder(folder)
-    except OSError as error:
-        raise _cannot_be_written(folder, error) from None
-
-
-def _cannot_be_written(folder: Path, error: OSError) -> FolderError:
-    return FolderError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out.")

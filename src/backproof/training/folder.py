@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 
+from backproof.files import move_aside, partial_folder, put_back, remove_leftovers
+
 MARKER = "run.json"  # a folder that holds it is a run, and may be replaced when the user asks for that
+_LAST = 9_999  # of the numbers that a name is given when it is taken
 
 
 class FolderError(ValueError):
@@ -22,48 +24,49 @@ def default_folder(suffix: str = "") -> Path:
     return _free(Path("runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}{suffix}")
 
 
+def check_free(folder: Path, hint: str = "") -> None:
+    """Refuse, with a `hint` what else to do, a folder that holds something already."""
+    with _in_a_sentence(folder, "cannot be written"):
+        if _holds_something(folder):
+            raise FolderError(f"{folder} exists already; choose another folder with --out{hint}.")
+
+
+def claim_folder(folder: Path) -> list[Path]:
+    """Make a folder that is new or empty; return it and those above it as far as they are new."""
+    check_free(folder)
+    with _in_a_sentence(folder, "cannot be written"):
+        return make_folder(folder)
+
+
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Refuse, before the work begins, what `write_folder` could not write after it. Leaves nothing behind."""
-    place = _followed(folder)
-    try:
-        if place.exists() and not place.is_dir():
-            raise FolderError(f"{folder} is a file; choose another folder with --out.")
-        if place.exists() and any(place.iterdir()):
-            if not overwrite:
-                raise FolderError(f"{folder} exists already; choose another folder with --out, or add --overwrite.")
-            if not (place / MARKER).is_file():
-                raise FolderError(
-                    f"{folder} is not the folder of a run and is not overwritten; choose another with --out."
-                )
+    if not overwrite:
+        check_free(folder, ", or add --overwrite")
+    with _in_a_sentence(folder, "cannot be written"):
+        place = _followed(folder)
+        if _holds_something(folder) and not (place / MARKER).is_file():
+            raise FolderError(f"{folder} is not the folder of a run and is not overwritten; choose another with --out.")
         if place.exists() and (reason := _why_it_has_to_stay(place)):
             raise FolderError(f"{folder} cannot be replaced: {reason}; choose another, as with --out {folder / 'run'}.")
         created = make_folder(place.absolute().parent)
         try:
-            probe = _beside(place, "partial")  # the name that will be written to: another might not be too long
-            probe.mkdir()
-            probe.rmdir()
+            with partial_folder(place.absolute().parent) as partial:
+                _numbered(partial / place.name, _LAST).mkdir()  # the longest name that it may have to be given
         finally:
             remove_empty(created)
-    except OSError as error:
-        raise FolderError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out.") from None
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], overwrite: bool = False) -> Path:
     """Write `files` beside and rename; return the folder, or a free name like it if it could not be had."""
-    place = _followed(folder)
-    partial, old = _beside(place, "partial"), _beside(place, "old")
-    try:
-        partial.mkdir(parents=True)
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        written = _put(partial, place, old, overwrite)
-    except OSError as error:
-        raise FolderError(
-            f"{folder} could not be written ({error.strerror}); choose another folder with --out."
-        ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    with _in_a_sentence(folder, "could not be written"):
+        place = _followed(folder)
+        make_folder(place.absolute().parent)
+        with partial_folder(place.absolute().parent) as partial:
+            new = partial / "new"
+            new.mkdir()
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            written = _put(new, place, partial, overwrite)
     return folder if written == place else written
 
 
@@ -86,19 +89,34 @@ def remove_empty(folders: Iterable[Path]) -> None:
             folder.rmdir()
 
 
-def _put(partial: Path, place: Path, old: Path, overwrite: bool) -> Path:
+@contextmanager
+def _in_a_sentence(folder: Path, failed: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FolderError(f"{folder} {failed} ({error.strerror}); choose another folder with --out.") from None
+
+
+def _holds_something(folder: Path) -> bool:
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise FolderError(f"{folder} is a file; choose another folder with --out.")
+    remove_leftovers(folder)
+    return any(folder.iterdir())
+
+
+def _put(new: Path, place: Path, partial: Path, overwrite: bool) -> Path:
     try:
         if overwrite and (place / MARKER).is_file():
-            place.rename(old)
-        partial.rename(place)  # there is nothing, or an empty folder
+            move_aside(place, partial)
+        new.rename(place)  # there is nothing, or an empty folder
         return place
     except OSError:  # taken meanwhile, or not to be replaced after all: what was trained is worth another name
-        pass
-    finally:
-        if old.exists() and not place.exists():  # also when a second Ctrl-C came between the two
-            old.rename(place)
+        with suppress(OSError):
+            put_back(partial)
     free = _free(place)
-    partial.rename(free)
+    new.rename(free)
     return free
 
 
@@ -115,10 +133,10 @@ def _followed(folder: Path) -> Path:
     return Path(os.path.realpath(folder)) if leads_elsewhere else folder
 
 
-def _beside(folder: Path, purpose: str) -> Path:
-    return folder.absolute().with_name(f".{folder.absolute().name}.{purpose}-{os.getpid()}")
-
-
 def _free(folder: Path) -> Path:
-    names = (folder.with_name(f"{folder.name}-{number}") for number in range(2, 10_000))
+    names = (_numbered(folder, number) for number in range(2, _LAST + 1))
     return folder if not folder.exists() else next(name for name in names if not name.exists())
+
+
+def _numbered(folder: Path, number: int) -> Path:
+    return folder.with_name(f"{folder.name}-{number}")
