@@ -9,10 +9,10 @@ OLDEST := .venv-oldest
 STEPS  ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest sanitize lint bench clean
+.PHONY: help run test test-anywhere test-oldest sanitize lint bench clean
 
 help: ## Say what each target does
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(READY) ## Prove the gradients, train on the embedded names, make up new ones
 	@$(BIN)/backproof prove
@@ -23,6 +23,9 @@ test: $(READY) ## Run the tests
 
 test-oldest: $(OLDEST)/ready ## Run the prover's tests with the oldest PyTorch
 	@PYTHONPATH=src $(OLDEST)/bin/python -m pytest tests/proof
+
+test-anywhere: $(READY) ## Run the tests of a clone of HEAD as on other machines (some of them: ONLY=pid,locale)
+	@$(BIN)/python tests/support/anywhere.py '$(ONLY)'
 
 sanitize: $(READY) ## Run the native engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -DBACKPROOF_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" > build/sanitize.log 2>&1 \

@@ -78,7 +78,7 @@ def whole_run(data: str, settings: Settings, folder: Path) -> tuple[float, float
     if code:
         message = " ".join(_COLOURS.sub("", output).split("backproof: ")[-1].split())  # the terminal broke its lines
         raise SystemExit(f"backproof train ended with {code}: {message}")
-    return seconds, json.loads((folder / "run.json").read_text())["figures"]["seconds"]
+    return seconds, json.loads((folder / "run.json").read_text(encoding="utf-8"))["figures"]["seconds"]
 
 
 def measure(data: str, settings: Settings, repeats: int) -> list[Run]:

@@ -4,6 +4,7 @@ Shape annotations of the package are checked in every test (see `addopts` in pyp
 """
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,24 @@ from backproof.training.settings import Settings
 
 NAMES_VARIABLE = "BACKPROOF_NAMES"
 WORDS = "anna bela otto mia noa ella uma ida leo max eva kim tom zoe ben lara nils pia rosa till"
+
+
+def pytest_configure() -> None:
+    """Output that is captured is no terminal, whatever colours the caller asks of programs in general."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        os.environ.pop(name, None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Not a plugin: it is ten lines, every worker process makes the same order of it, and nothing else is changed."""
+    parser.addoption(
+        "--shuffle", type=int, metavar="SEED", help="run the tests in a random order, the one of this seed"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("shuffle")) is not None:
+        random.Random(seed).shuffle(items)
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +70,9 @@ def run_folder(small_result: Result, tmp_path: Path) -> Path:
 def _one_thread():
     """Two test workers' worth of threads on tiny matrices only get into each other's way."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _numbers_of_its_own():
+    """What a test draws is not what is left over by the tests before it: it is the same in every order, and alone."""
+    torch.manual_seed(0)

@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from checkout import ROOT, tracked
 
 from backproof.proof.report.cause import Cause
 
-SOURCE = Path(__file__).parents[1] / "src" / "backproof"
+SOURCE = ROOT / "src" / "backproof"
 LAW = re.compile(r"autograd|requires_grad|\.backward\(")
 
 # Who may know whom: a package may import itself and what stands behind its name.
@@ -19,14 +20,14 @@ MAY_IMPORT = {
     "rules": {"shapes"},
     "models": {"shapes", "rules"},
     "engines": {"shapes", "rules", "models"},
-    "training": {"shapes", "rules", "models", "engines"},
+    "training": {"shapes", "files", "rules", "models", "engines"},
     "proof": {"shapes", "files", "rules", "models"},
     "testing": {"proof"},
     "plots": set(),
     "experiment": {"shapes", "text", "rules", "models", "engines", "training", "proof"},
     "runs": {"text", "rules", "models", "proof", "training", "plots", "experiment"},
     "sweep": {"files", "text", "models", "engines", "training", "experiment", "runs"},
-    "cli": {"text", "models", "engines", "training", "proof", "experiment", "runs", "sweep"},
+    "cli": {"files", "text", "models", "engines", "training", "proof", "experiment", "runs", "sweep"},
     "__main__": {"cli"},
 }
 # The rooms of the prover, from the ground up: a room may import itself and those before it. What stands beside the
@@ -42,14 +43,14 @@ HEAVY = {"torch", "numpy", "matplotlib", "safetensors", "pooch", "requests"}
 
 def unlawful(source: Path) -> list[str]:
     """Files outside proof/ that mention automatic differentiation."""
-    files = [file for file in source.rglob("*.py") if source / "proof" not in file.parents]
-    return [str(file.relative_to(source)) for file in files if LAW.search(file.read_text())]
+    files = [file for file in tracked(source, "*.py") if source / "proof" not in file.parents]
+    return [str(file.relative_to(source)) for file in files if LAW.search(file.read_text(encoding="utf-8"))]
 
 
 def privy(source: Path) -> list[str]:
     """Files, but the one whose task it is, that reach for what is private in PyTorch, and for what."""
-    files = [file for file in source.rglob("*.py") if file != source / "proof" / "graph" / "node.py"]
-    found = ((file, PRIVATE.search(file.read_text())) for file in files)
+    files = [file for file in tracked(source, "*.py") if file != source / "proof" / "graph" / "node.py"]
+    found = ((file, PRIVATE.search(file.read_text(encoding="utf-8"))) for file in files)
     return [f"{file.relative_to(source)}: {match.group()}" for file, match in found if match]
 
 
@@ -60,7 +61,7 @@ def part_of(file: Path, source: Path) -> str:
 def wrong_imports(source: Path) -> list[str]:
     """Imports of our own that go against `MAY_IMPORT`, as 'file: part'; the top module only names homes."""
     wrong = []
-    for file in source.rglob("*.py"):
+    for file in tracked(source, "*.py"):
         part = part_of(file, source)
         if part == "__init__":
             continue
@@ -73,7 +74,7 @@ def wrong_imports(source: Path) -> list[str]:
 def imported_by(file: Path) -> list[str]:
     """The modules of ours that a file imports anywhere in it, by their full names."""
     found = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "backproof":
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
@@ -89,7 +90,7 @@ def room_of(module: str) -> str:
 
 def modules_of(source: Path) -> dict[str, Path]:
     """All modules of the prover by name, without the rooms' own `__init__`."""
-    files = [file for file in (source / "proof").rglob("*.py") if file.name != "__init__.py"]
+    files = [file for file in tracked(source / "proof", "*.py") if file.name != "__init__.py"]
     return {".".join(("backproof", *file.relative_to(source).with_suffix("").parts)): file for file in files}
 
 
@@ -119,7 +120,7 @@ def bare_codes(source: Path) -> list[str]:
     home = source / "proof" / "report" / "cause.py"
     return [
         f"{file.relative_to(source)}: {node.value}"
-        for file in source.rglob("*.py")
+        for file in tracked(source, "*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if file != home and isinstance(node, ast.Constant) and re.fullmatch(r"F\d+", str(node.value))
     ]
@@ -150,7 +151,7 @@ def test_only_proof_mentions_automatic_differentiation():
 def test_the_law_is_enforced(tmp_path: Path, line: str):
     for folder in ("proof", "rules"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "page.py").write_text(f"def f(x, loss):\n    {line}\n")
+        (tmp_path / folder / "page.py").write_text(f"def f(x, loss):\n    {line}\n", encoding="utf-8")
     assert unlawful(tmp_path) == ["rules/page.py"]
 
 
@@ -189,7 +190,7 @@ def test_imports_go_one_way():
 )
 def test_wrong_imports_are_found(tmp_path: Path, line: str):
     (tmp_path / "rules").mkdir()
-    (tmp_path / "rules" / "page.py").write_text(f"from backproof.shapes import NF\n{line}\n")
+    (tmp_path / "rules" / "page.py").write_text(f"from backproof.shapes import NF\n{line}\n", encoding="utf-8")
     assert len(wrong_imports(tmp_path)) == 1
 
 
@@ -197,7 +198,7 @@ def verdicts_made(source: Path) -> list[str]:
     """Places in the prover, but for `verdict/decide.py` and its words, that name a verdict without asking for one."""
     found = []
     for name, file in modules_of(source).items():
-        tree = ast.parse(file.read_text())
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         asked = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.Compare) for inner in ast.walk(node)}
         asked |= {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
         made = [
@@ -288,13 +289,17 @@ def test_a_bare_code_is_found(tmp_path: Path):
 
 
 def test_every_part_of_the_package_has_its_directions():
-    parts = {part_of(file, SOURCE) for file in SOURCE.rglob("*.py")} - {"__init__"}
+    parts = {part_of(file, SOURCE) for file in tracked(SOURCE, "*.py")} - {"__init__"}
     assert parts == set(MAY_IMPORT)
 
 
 def test_heavy_libraries_are_not_imported_with_the_command_line():
-    for file in (SOURCE / "cli").glob("*.py"):
-        top = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for file in tracked(SOURCE / "cli", "*.py"):
+        top = [
+            node
+            for node in ast.parse(file.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
         names = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}
         names |= {n.module or "" for n in top if isinstance(n, ast.ImportFrom)}
         assert not {name.split(".")[0] for name in names} & HEAVY, file

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from checkout import tracked
 from torch import Tensor
 
 import check_time
@@ -30,7 +31,7 @@ def test_the_collection_is_as_large_and_as_varied_as_it_says() -> None:
     assert sum(len(mutant.faults) == 2 for mutant in ALL) >= 22
     assert {cause for mutant in ALL for fault in mutant.faults for cause in fault.causes} == CAUSES
     of_network = Counter(mutant.network for mutant in ALL)
-    assert set(of_network) == {path.stem for path in EXAMPLES.glob("*.py")}
+    assert set(of_network) == {path.stem for path in tracked(EXAMPLES, "*.py")}
     assert len(of_network) >= 8 and min(of_network.values()) >= 15
     assert len({mutant.title for mutant in ALL}) == len(ALL)
 

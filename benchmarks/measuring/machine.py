@@ -40,7 +40,7 @@ def command() -> str:
 def processor() -> str:
     """The processor's model, as the system names it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -54,7 +54,7 @@ def lines(description: dict[str, str]) -> str:
 
 def write_json(path: Path, figures: object) -> None:
     """Keep the figures beside the description of the machine."""
-    path.write_text(json.dumps({"machine": describe(), "figures": figures}, indent=2) + "\n")
+    path.write_text(json.dumps({"machine": describe(), "figures": figures}, indent=2) + "\n", encoding="utf-8")
 
 
 def _version(package: str) -> str | None:

@@ -15,9 +15,10 @@ class Shown(NamedTuple):
 
 
 def on_a_terminal(command: list[str]) -> Shown:
-    """Run `command` with a terminal of 100 columns for its output and its errors."""
+    """Run `command` with a terminal of 100 columns that shows UTF-8 for its output and its errors."""
     ours, theirs = os.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    terminal = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40", "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | terminal
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     written = b""
@@ -27,4 +28,4 @@ def on_a_terminal(command: list[str]) -> Shown:
                 written += part
         except OSError:  # how Linux says that the other end has closed
             pass
-    return Shown(process.wait(), written.decode(errors="replace"))
+    return Shown(process.wait(), written.decode("utf-8", errors="replace"))

@@ -26,7 +26,7 @@ def run(*arguments: str) -> int:
 @pytest.fixture
 def words(tmp_path: Path) -> str:
     path = tmp_path / "words.txt"
-    path.write_text("anna\nbela\notto\nmia\nnoa\nella\numa\nida\nleo\nmax\neva\nkim\ntom\nzoe\n")
+    path.write_text("anna\nbela\notto\nmia\nnoa\nella\numa\nida\nleo\nmax\neva\nkim\ntom\nzoe\n", encoding="utf-8")
     return str(path)
 
 
@@ -94,11 +94,11 @@ def test_a_run_that_diverges_says_when_and_what_to_do(capsys, tmp_path: Path, wo
 
 def test_evaluate_notices_that_the_words_changed(capsys, tmp_path: Path, words: str):
     assert run("train", "--data", words, "--out", str(tmp_path / "run"), *SMALL) == 0
-    Path(words).write_text(Path(words).read_text() + "\nlola")
+    Path(words).write_text(Path(words).read_text(encoding="utf-8") + "\nlola", encoding="utf-8")
     assert run("evaluate", str(tmp_path / "run")) == 2
     assert "has changed since the model was trained on it; give the words to measure on" in capsys.readouterr().err
     assert run("evaluate", str(tmp_path / "run"), "--data", words) == 0
-    Path(words).write_text("\n".join(["żuk"] * 20))
+    Path(words).write_text("\n".join(["żuk"] * 20), encoding="utf-8")
     assert run("evaluate", str(tmp_path / "run"), "--data", words) == 2
     assert "of the word 'żuk' is not among the 15 symbols that the model knows" in capsys.readouterr().err
 
@@ -173,7 +173,8 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
 def test_help_does_not_import_torch():
     code = "import sys; from backproof.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
 
 
 def command(*arguments: str) -> list[str]:
@@ -235,7 +236,7 @@ def test_a_run_whose_output_nobody_reads_is_saved(capsys, monkeypatch, tmp_path:
     broken(after, BrokenPipeError(32, "Broken pipe"), monkeypatch)
     assert run("train", "--data", words, "--out", str(folder), *SMALL) == 1
     assert capsys.readouterr().err == f"backproof: The output could not be written; the run is saved in {folder}.\n"
-    assert json.loads((folder / "run.json").read_text())["figures"]["steps"] == 40
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["figures"]["steps"] == 40
 
 
 def test_ctrl_c_while_the_result_is_printed_says_where_the_run_is(capsys, monkeypatch, tmp_path: Path, words: str):

@@ -14,11 +14,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "layernorm.py"
 
 @pytest.fixture
 def wrong(tmp_path: Path) -> str:
-    source = EXAMPLE.read_text()
+    source = EXAMPLE.read_text(encoding="utf-8")
     line = "ddiff = dxhat / s.std + 2 * s.diff * dsq"
     assert line in source
     path = tmp_path / "wrong.py"
-    path.write_text(source.replace(line, "ddiff = dxhat / s.std"))
+    path.write_text(source.replace(line, "ddiff = dxhat / s.std"), encoding="utf-8")
     return str(path)
 
 
@@ -46,23 +46,36 @@ def test_json_is_for_programs(capsys, wrong: str):
 def test_html_is_a_page_of_its_own(capsys, wrong: str, tmp_path: Path):
     page = tmp_path / "report.html"
     assert main(["prove", wrong, "--html", str(page)]) == 1
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert "ddiff is wrong" in text
     assert "http" not in text.replace("http://www.w3.org", "")
     assert len(text) < 1_000_000
 
 
-def test_a_page_that_cannot_be_written(capsys, tmp_path: Path):
-    assert main(["prove", str(EXAMPLE), "--html", str(tmp_path / "absent" / "report.html")]) == 2
-    assert (
-        "absent/report.html cannot be written (No such file or directory); choose another path."
-        in capsys.readouterr().err
-    )
+@pytest.mark.parametrize(
+    ("page", "reason"), [("absent/report.html", "No such file or directory"), ("n" * 300, "File name too long")]
+)
+def test_a_page_that_cannot_be_written_is_refused_before_the_proof(capsys, monkeypatch, tmp_path, page, reason):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("backproof.proof.file.prove_file", lambda file: pytest.fail("it was proved"))
+    assert main(["prove", str(EXAMPLE), "--html", page]) == 2
+    assert capsys.readouterr().err == f"backproof: {page} cannot be written ({reason}); choose another path.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_the_page_is_written(capsys, monkeypatch, tmp_path: Path):
+    def full(self: Path, target: Path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert main(["prove", str(EXAMPLE), "--html", str(tmp_path / "report.html")]) == 2
+    assert "report.html cannot be written (No space left on device); choose another" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_file_prints_stays_out_of_the_json(capsys, tmp_path: Path):
     noisy = tmp_path / "noisy.py"
-    noisy.write_text(EXAMPLE.read_text() + "\nprint('hello')\n")
+    noisy.write_text(EXAMPLE.read_text(encoding="utf-8") + "\nprint('hello')\n", encoding="utf-8")
     assert main(["prove", str(noisy), "--json"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["ok"]
@@ -104,7 +117,7 @@ def test_the_network_as_json_and_html(capsys, tmp_path: Path):
 )
 def test_files_that_cannot_be_run_exit_with_2(capsys, tmp_path: Path, source: str, message: str):
     path = tmp_path / "broken.py"
-    path.write_text(source)
+    path.write_text(source, encoding="utf-8")
     assert main(["prove", str(path)]) == 2
     captured = capsys.readouterr()
     assert message in captured.err

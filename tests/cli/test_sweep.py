@@ -29,7 +29,7 @@ LONG = [*SMALL, "--steps", "10000000", "--hidden", "9", "--runs", "3", "--worker
 @pytest.fixture
 def words(tmp_path: Path) -> str:
     path = tmp_path / "words.txt"
-    path.write_text("anna\nbela\notto\nmia\nnoa\nella\numa\nida\nleo\nmax\neva\nkim\ntom\nzoe\n")
+    path.write_text("anna\nbela\notto\nmia\nnoa\nella\numa\nida\nleo\nmax\neva\nkim\ntom\nzoe\n", encoding="utf-8")
     return str(path)
 
 
@@ -58,7 +58,7 @@ def test_a_grid_with_a_run_that_diverges(capsys, tmp_path: Path, words: str):
         len(re.findall(r"^backproof: run-[34] \(lr 1e\+30, seed \d+\): the loss is no longer", err, re.MULTILINE)) == 2
     )
 
-    record = json.loads((folder / "sweep.json").read_text())
+    record = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     for run in record["runs"][:2]:
         assert load_run(folder / run["folder"]).settings.seed == run["settings"]["seed"]
         assert f"{run['losses']['test']:.4f}" in out
@@ -118,7 +118,7 @@ def test_ctrl_c_on_a_terminal_reaches_all_processes_and_loses_nothing(tmp_path: 
     assert re.search(r"^backproof: Interrupted; (1 run|2 runs) saved, [12] not begun\.$", err, re.MULTILINE)
     assert "Traceback" not in err
     assert load_run(folder / "run-1").settings.steps == 10_000_000
-    assert json.loads((folder / "sweep.json").read_text())["status"] == "interrupted"
+    assert json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["status"] == "interrupted"
 
 
 def test_ctrl_c_while_the_workers_start_is_no_traceback(tmp_path: Path, words: str):
@@ -145,7 +145,7 @@ def test_workers_save_their_runs_and_go_when_the_parent_is_killed(tmp_path: Path
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(sweep.pid, signal.SIGKILL)
-    status = json.loads((folder / "run-1" / "run.json").read_text())["status"]
+    status = json.loads((folder / "run-1" / "run.json").read_text(encoding="utf-8"))["status"]
     assert status == "interrupted"
 
 

@@ -61,23 +61,36 @@ def errors(sizes: Sizes, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("sizes", [*ONE_CHANGED, *MIXED, *LARGE], ids=lambda s: "-".join(map(str, s)))
 def test_error_is_at_most_twice_that_of_pytorch(isa, sizes):
-    """In the geometric mean over many batches.
+    """In the geometric mean over many batches, less twice the standard error of that mean.
 
     One batch whose inputs happen to agree divides its rounding errors by next to nothing: any other mean would compare
-    just two such accidents.
+    just two such accidents. The mean itself is an accident of PyTorch's rounding, which is the processor's: over 8 or
+    32 batches it varies by 2 to 40 per cent.
     """
     draws = np.array([errors(sizes, seed) for seed in range(32 if sizes.batch <= 3 or sizes.hidden <= 5 else 8)])
     # Either can be exact by luck: no error counts as less than a quarter of a unit in the last place of 1 / batch, the
     # size of the gradients' terms; for the loss, one number between 1 and 8, two units.
     eps = np.finfo(np.float32).eps
-    logs = np.log(np.maximum(draws, [*[eps / sizes.batch / 4] * 7, 4 * eps])).mean(axis=0)
-    ours, rules, float32 = np.exp(logs)
-    assert (ours / rules).max() <= 2, dict(zip([*NAMES, "loss"], (ours / rules).round(2), strict=True))
+    ours, rules, float32 = np.log(np.maximum(draws, [*[eps / sizes.batch / 4] * 7, 4 * eps])).swapaxes(0, 1)
+    assert max(ratios(ours, rules).values()) <= 2, ratios(ours, rules)
     # With next to nothing to average, autograd's longer way through batch normalisation cancels better.
     if sizes.batch > 3:
         # db1 is zero in exact arithmetic. What is left is the rounding of the very terms that dW1 sums.
-        float32[2] = max(float32[2], float32[1])
-        assert (ours / float32).max() <= 2, dict(zip([*NAMES, "loss"], (ours / float32).round(2), strict=True))
+        float32[:, 2] = max(float32[:, 2], float32[:, 1], key=np.mean)
+        assert max(ratios(ours, float32).values()) <= 2, ratios(ours, float32)
+
+
+def ratios(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+    """How many times as large our errors are at least, from the logarithms of both (batches, 8)."""
+    logs = ours - theirs
+    at_least = np.exp(logs.mean(axis=0) - 2 * logs.std(axis=0, ddof=1) / len(logs) ** 0.5)
+    return dict(zip([*NAMES, "loss"], at_least.round(3).tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("factor", "found"), [(1.9, False), (2.3, True)])
+def test_an_error_of_more_than_twice_is_found(factor: float, found: bool):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 32, 8))
+    assert (max(ratios(noise[0] + np.log(factor), noise[1]).values()) > 2) is found
 
 
 def test_the_reference_rules_agree_with_autograd():

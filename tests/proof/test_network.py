@@ -38,7 +38,8 @@ def test_the_published_collapses(published: Corpus):
     for name, most in (("logits", 2e-8), ("hprebn", 5e-9)):
         difference = rows[name].max_difference
         assert difference is not None and 0 < difference < most
-    assert all(row.approximate for row in rows.values())
+        assert rows[name].approximate
+    assert all(row.ok for row in rows.values())  # allclose alone is too strict where nothing is vectorised: W2
 
 
 def test_the_note_on_rounding_gives_the_published_figure(published: Corpus):

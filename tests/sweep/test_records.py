@@ -49,7 +49,7 @@ def test_an_interrupted_run_is_a_failure_only_when_nobody_interrupted_the_sweep(
 def test_the_record_on_disk(sweep: Sweep):
     path = write_record(sweep)
     assert list(sweep.folder.iterdir()) == [path]
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     assert record["varied"] == ["hidden", "seed", "affine_seed"]
     assert record["settings"]["lr"] == 0.1
     assert not set(record["settings"]) & set(record["varied"])

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ SMALL = Settings(steps=40, batch_size=5, hidden=9, embedding=3, block_size=2)
 @pytest.fixture
 def words(tmp_path: Path, small_corpus: Corpus) -> Corpus:
     path = tmp_path / "words.txt"
-    path.write_text("\n".join(small_corpus.words))
+    path.write_text("\n".join(small_corpus.words), encoding="utf-8")
     return read_corpus(str(path))
 
 
@@ -47,9 +48,22 @@ def ends(sweep: Sweep) -> list[End]:
 
 
 def status_on_disk(folder: Path) -> str:
-    return json.loads((folder / "sweep.json").read_text())["status"]
+    return json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["status"]
 
 
+@pytest.fixture
+def _little_memory() -> Iterator[None]:
+    """At most 64 gigabytes a process, also where there is more, or where the system promises more than there is."""
+    resource = pytest.importorskip("resource")
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(
+        resource.RLIMIT_AS, (64 * 2**30 if most == resource.RLIM_INFINITY else min(64 * 2**30, most), most)
+    )
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (before, most))
+
+
+@pytest.mark.usefixtures("_little_memory")
 def test_every_run_is_the_run_that_train_gives_and_failures_stop_no_other(words: Corpus, tmp_path: Path):
     events: list[Event] = []
     # with so many inputs a million neurons want 275 gigabytes: an exception in the worker

@@ -33,6 +33,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(download.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # the server of the test is on no other machine
     monkeypatch.setattr(download, "NAMES_SHA256", hashlib.sha256(b"anna\nbob\n").hexdigest())
     return tmp_path / "cache"
 
@@ -59,7 +60,7 @@ def test_no_answer_is_one_sentence(server: str, cache: Path, path: str | None):
 
 
 def test_an_altered_copy_is_refused(server: str, cache: Path):
-    fetch_names(f"{server}/right.txt").write_text("anna\neve\n")
+    fetch_names(f"{server}/right.txt").write_text("anna\neve\n", encoding="utf-8")
     with pytest.raises(CorpusError, match="was altered since it was fetched; delete it and run"):
         read_corpus("makemore")
 
