@@ -151,11 +151,13 @@ def _hard_coded(row: Row, size: Size) -> Row:
     factor = factor_of(row) if row.culprit else None
     for one, other in ((size.now, size.usual), (size.usual, size.now)):
         if factor is not None and one != other and abs(factor - one / other) <= SAME_FACTOR * one / other:
-            off = "is off" if whole_factor(row) else "has a term that is off"
+            whole = whole_factor(row) is not None
+            off = "is off" if whole else "has a term that is off"
             claim = f"{off} by the factor {one}/{other}, and right where {size.now} is {size.usual}"
             why = f"the line holds {size.usual} as a number"
             advice = f"take the {size.usual} from a tensor's shape"
-            return shown(row, Cause.WRONG_DENOMINATOR, f"{claim}: {why}", next=advice)
+            mends = Applicability.MENDS if whole else Applicability.LOOK
+            return shown(row, Cause.WRONG_DENOMINATOR, f"{claim}: {why}", next=advice, applicability=mends)
     return row
 
 
