@@ -109,6 +109,12 @@ def test_a_fit_on_the_sample_may_be_off_by_two_thousandths(off: float, fits: boo
     assert bool(alone) is fits
 
 
+def test_a_function_alone_has_no_constant_beside_it() -> None:
+    at = torch.linspace(0.5, 2.5, 24, dtype=torch.float64)
+    found = [[text for text, _ in terms] for terms, _ in _fits(2 + 3 * at**3, at)]
+    assert found[0] == ["1", "{x}**3"] and ["{x}**3"] not in found
+
+
 @pytest.mark.parametrize(
     ("w", "rounded"), [(2.019, 2.0), (2.021, 2.021), (0.2409, 0.25), (0.2390, 0.2390), (-1.009, -1.0), (-1.011, -1.011)]
 )

@@ -70,8 +70,19 @@ def test_a_factor_left_out_or_put_in_or_exchanged(fault_of: Make) -> None:
     assert left_out is not None and left_out.headline == "the factor w is left out" and left_out.cause == "F16"
     put_in = first(changed_factor, fault_of(values, "w", up(values) * x * w))
     assert put_in is not None and put_in.cause == "F14"
+    assert left_out.mended is not None and torch.allclose(left_out.mended, up(values, "x"))
     twice = first(changed_factor, fault_of(values, "x", up(values) * w * w * y))
     assert twice is not None
+
+
+def test_one_of_two_factors_left_out(fault_of: Make) -> None:
+    x, w = (draw(8, 5, seed=seed).requires_grad_() for seed in (0, 1))
+    y = (x * w).exp()
+    values = dict(x=x, w=w, y=y, loss=(y * draw(8, 5, seed=3)).sum())
+    for kept, lost in (("w", "y"), ("y", "w")):
+        found = first(changed_factor, fault_of(values, "x", up(values) * number(values, kept)))
+        assert found is not None and found.headline == f"the factor {lost} is left out"
+        assert found.mended is not None and torch.allclose(found.mended, up(values, "x"))
 
 
 def test_a_neighbour_that_does_not_belong_there(fault_of: Make) -> None:

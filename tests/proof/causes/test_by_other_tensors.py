@@ -96,6 +96,7 @@ def test_blocks_are_tried_in_every_order_up_to_a_hundred_thousand_elements(shape
 
 def test_a_rearrangement_of_one_row_is_none() -> None:
     assert [words for words, _ in _rearrangements(torch.ones(1, 3))] == ["turned round along dimension 1"]
+    assert [words for words, _ in _rearrangements(torch.ones(3, 1))] == ["turned round along dimension 0"]
     assert not list(_rearrangements(torch.ones(1, 1)))
     shapes = {made.shape for _, made in _rearrangements(torch.ones(2, 3, 4))}
     assert shapes == {torch.Size([2, 3, 4])}
@@ -162,6 +163,7 @@ def test_an_upstream_gradient_of_equal_numbers_cannot_be_ignored(fault_of: Make)
     for loss in (y.sum(), (y * 3.0).sum()):
         values = dict(x=x, y=y, loss=loss)
         assert not list(upstream_ignored(fault_of(values, "x", back(values, torch.ones(4, 3)) * 2)))
+        assert not list(upstream_ignored(fault_of(values, "x", back(values, torch.ones(4, 3)))))
     s = x.sum()
     for factor, found in ((1.0, 0), (3.0, 1)):
         values = dict(x=x, s=s, loss=s * factor)

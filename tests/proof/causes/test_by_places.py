@@ -131,7 +131,12 @@ def test_what_is_missing_may_be_off_by_four_times_what_is_allowed(off: float, fo
 
 
 def test_not_a_number_is_nowhere_looked_for() -> None:
-    assert not list(_subsets(SENT, torch.full((40,), float("nan")).double(), torch.zeros(40, dtype=torch.float64)))
+    none = torch.zeros(40, dtype=torch.float64)
+    missing, sent = SENT[SCATTERED].sum(0), SENT.clone()
+    assert list(_subsets(SENT, missing, none))
+    missing[3] = float("nan")
+    sent[2, 5] = float("nan")
+    assert not list(_subsets(SENT, missing, none)) and not list(_subsets(sent, SENT[SCATTERED].sum(0), none))
 
 
 def test_the_sets_that_are_tried() -> None:
