@@ -207,7 +207,7 @@ def test_ctrl_c_saves_what_is_there(tmp_path: Path, words: str):
                 break
         time.sleep(0.2)
         training.send_signal(signal.SIGINT)
-        out, err = training.communicate(timeout=60)
+        out, err = training.communicate(timeout=600)
     assert training.returncode == 130
     assert "Interrupted after step " in err
     assert "what was there is saved" in err
