@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from random import randrange
 from shutil import copy, copytree, ignore_patterns, which
@@ -268,9 +269,9 @@ def run(names: Sequence[str], command: Sequence[str] = ("make", "test")) -> bool
         if not changes:
             return None
         _announce(changes)
-        before = [word for change in changes.values() for word in change.before]
+        before = dict.fromkeys(change.before for change in changes.values())  # each once: user and home become the same
         variables = environment(place, list(changes.values()))
-        return _passed([*before, *command], place, variables)
+        return _passed([*chain.from_iterable(before), *command], place, variables)
 
 
 def _possible(place: Place, name: str) -> Change:

@@ -21,7 +21,8 @@ def place(tmp_path: Path) -> Place:
     place = Place(tmp_path)
     for folder in (place.python.parent, place.home, place.temporary):
         folder.mkdir(parents=True)
-    place.python.symlink_to(sys.executable)
+    place.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    place.python.chmod(0o755)
     return place
 
 
@@ -133,6 +134,15 @@ def test_what_the_machine_lacks_is_said_and_left_out(capfd, monkeypatch: pytest.
     assert capfd.readouterr().out == "== no right is left out: Not permitted.\n"
     assert anywhere.run(["moon", "columns"], command) is True
     assert "== columns: COLUMNS=40\n" in capfd.readouterr().out
+
+
+@pytest.mark.usefixtures("_no_clones")
+def test_two_conditions_that_want_the_same_get_it_once(capfd, monkeypatch: pytest.MonkeyPatch):
+    for name in ("one", "other"):
+        monkeypatch.setitem(CONDITIONS, name, lambda place: Change(("sh", "-c", 'N=$((N + 1)) exec "$@"', "sh")))
+    program = "import os; print(os.environ['N'], 'passed')"
+    assert anywhere.run(["one", "other"], [sys.executable, "-c", program])
+    assert capfd.readouterr().out.endswith("\n1 passed\n")
 
 
 @pytest.mark.usefixtures("_no_clones")
