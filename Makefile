@@ -39,7 +39,7 @@ lint: $(READY) ## Check style and types
 	@$(BIN)/pyright
 
 bench: $(READY) ## Measure: one table for each claim
-	@for file in text_encoding training_step scaling memory full_run check_time power correct; do \
+	@for file in text_encoding training_step scaling memory full_run check_time power correct operations; do \
 		echo "== benchmarks/$$file.py"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 clean: ## Remove what was set up and built; runs stay

@@ -113,6 +113,11 @@ def _fused_product(call: Callable[..., Tensor], plain: Callable[..., Tensor]) ->
     return line
 
 
+def _larger(x: Tensor, z: Tensor) -> Tensor:
+    """The share of x in the larger of two; half where they are equal."""
+    return (x > z).to(x.dtype) + 0.5 * (x == z).to(x.dtype)
+
+
 def _sigmoid(x: Tensor) -> Tensor:
     e = (-x.abs()).exp()
     return torch.where(x > 0, 1 / (1 + e), e / (1 + e))
@@ -210,7 +215,7 @@ ELEMENTWISE: Family = {
     "remainder": _of_two_positive(torch.remainder, lambda x, z: x - z * (x / z).detach().floor()),
     "atan2": _of_two(torch.atan2),
     "hypot": _of_two(torch.hypot, lambda x, z: (x * x + z * z).sqrt()),
-    "maximum": _of_two(torch.maximum, lambda x, z: x + (z - x).clamp(min=0)),
+    "maximum": _of_two(torch.maximum, lambda x, z: _larger(x, z) * x + _larger(z, x) * z),
     "logaddexp": _of_two(torch.logaddexp, lambda x, z: torch.maximum(x, z) + (-(x - z).abs()).exp().log1p()),
     "xlogy": _of_two_positive(torch.xlogy, lambda x, z: x * z.log()),
     "copysign": _of_two(torch.copysign, lambda x, z: x * x.sign().detach() * z.detach().sign() + 0 * z),

@@ -70,6 +70,8 @@ LINES: dict[str, Callable[[], Tensor]] = {
     "NativeLayerNorm": lambda: functional.layer_norm(leaf(4, 3, 5), (3, 5), leaf(3, 5, seed=1)),
     "NativeBatchNorm": lambda: functional.batch_norm(leaf(4, 3, 5), None, None, leaf(3, seed=1), training=True),
     "NativeGroupNorm": lambda: functional.group_norm(leaf(4, 6, 5), 3, leaf(6, seed=1)),
+    "Glu": lambda: functional.glu(leaf(4, 6, 5), 1),
+    "LinalgMatrixExp": lambda: torch.linalg.matrix_exp(leaf(2, 3, 3)),
     "Tanh": lambda: leaf(4, 3).tanh(),
     "Sigmoid": lambda: leaf(4, 3).sigmoid(),
     "Logsumexp": lambda: leaf(4, 3, 5).logsumexp((0, 2)),

@@ -30,6 +30,14 @@ def silu(node: Node, g: Tensor) -> tuple[Tensor, ...]:
     return g * s, g * x * s * (1 - s)
 
 
+def glu(node: Node, g: Tensor) -> tuple[Tensor, ...]:
+    """y = a · σ(b): da = g · σ, db = g · a · (σ - σ²)"""
+    x, dim = saved(node, "self"), saved_dims(node, g.dim())[0]
+    a, b = x.chunk(2, dim)
+    s, zero = torch.sigmoid(b), torch.zeros_like(g)
+    return torch.cat([g * s, g * a * s], dim), torch.cat([zero, -g * a * s * s], dim)
+
+
 def gelu(node: Node, g: Tensor) -> tuple[Tensor, ...]:
     """dx = g · (Φ + x φ), or its approximation by tanh."""
     x = saved(node, "self")
@@ -61,6 +69,13 @@ def logsumexp(node: Node, g: Tensor) -> tuple[Tensor, ...]:
             g, y = g.unsqueeze(dim), y.unsqueeze(dim)
     p = (x - y).exp()
     return g * p, g * p * y
+
+
+def matrix_exp(node: Node, g: Tensor) -> tuple[Tensor, ...]:
+    """The sum of the series' terms without their signs: with g in the corner, exp gives the derivative there."""
+    a, n = saved(node, "self").mT.abs(), g.shape[-1]
+    rows = torch.cat([a, g.abs()], -1), torch.cat([torch.zeros_like(a), a], -1)
+    return (torch.linalg.matrix_exp(torch.cat(rows, -2))[..., :n, n:],)
 
 
 def variance(node: Node, g: Tensor) -> tuple[Tensor, ...]:

@@ -23,7 +23,7 @@ from torch.autograd.graph import GradientEdge
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import is_leaf
 from backproof.proof.graph.passes import replace_with, run
-from backproof.proof.verdict.noise import noise
+from backproof.proof.verdict.noise import MARGIN, noise
 from backproof.proof.verdict.yardstick import Yardstick, allowance, signed
 
 _REPLAYS = 3  # draws that are averaged; each takes a backward pass
@@ -39,7 +39,10 @@ def doubt(graph: Graph, handed: Mapping[str, Tensor], measures: Mapping[str, Yar
     near = [*above[:_NEAR], name]
     inside = {one: _smoothed(moved) for one, moved in noise(graph, handed, measures, near).items()}
     for one in near:
-        inside[one] = inside.get(one, 0) + _forward_rounding(graph, handed, measures[one], one, generator)
+        moved = _forward_rounding(graph, handed, measures[one], one, generator)
+        if one in inside and bool(inside[one].any()):  # an operation of which nothing is known is on the way
+            moved = MARGIN * moved
+        inside[one] = inside.get(one, 0) + moved
     own = {one: _smoothed(measures[one].fine) + inside.get(one, 0) for one in above}
     return _carried(graph, own, name, generator) + inside[name]
 

@@ -22,7 +22,7 @@ from backproof.proof.graph.passes import replace_with, run
 from backproof.proof.verdict.yardstick import Yardstick, allowance, signed, wide
 
 _REPLAYS = 3
-_MARGIN = 4  # kernels round coefficients of their own as well, which no number that enters shows: needed were 1.3
+MARGIN = 4  # kernels round coefficients of their own as well, which no number that enters shows: needed were 1.3
 
 
 def noise(
@@ -62,7 +62,7 @@ def _moved(graph: Graph, handed: Mapping[str, Tensor], names: list[str], unknown
         for name, one, other in zip(names, moved, still, strict=True):
             if name in totals and one is not None and other is not None:
                 totals[name] += _apart(one, other)
-    return {name: _MARGIN / _REPLAYS * total for name, total in totals.items()}
+    return {name: MARGIN / _REPLAYS * total for name, total in totals.items()}
 
 
 def _strided(names: list[str], gradients: list[Tensor | None]) -> list[tuple[str, Tensor]]:

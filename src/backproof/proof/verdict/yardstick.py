@@ -180,11 +180,11 @@ def _sums(graph: Graph, boundary: set[Place]) -> dict[Place, tuple[float, float]
         eps = max(_eps(at) if at in boundary else max(_eps(at), found.get(at, (0.0, 0.0))[1]) for at in arriving)
         shape = max((shape_at(at) for at in arriving), key=_count)
         known = operation(node)
-        constants = torch.finfo(known.constants).eps if known.constants else 0.0
+        coarse = known.coarse.get(dtype_at((node, 0)), 0.0)
         for _, at in consumed(node):
             terms = so_far + _terms(known, shape, shape_at(at))
             old = found.get(at, (0.0, 0.0))
-            found[at] = (max(old[0] + 1, terms), max(old[1], eps, constants, _eps(at)))
+            found[at] = (max(old[0] + 1, terms), max(old[1], eps, coarse, _eps(at)))
             outputs.setdefault(at[0], set()).add(at)
     return found
 
