@@ -43,6 +43,11 @@ class Draw:
         noise = torch.randn(shape, generator=self.generator, dtype=torch.float64)
         return (self.scale * (self.offset + noise)).to(self.dtype)
 
+    def distinct(self, rows: int, columns: int) -> Tensor:
+        """Data without two equal numbers in a row: which of them is the largest is a matter of taste."""
+        places = torch.stack([torch.randperm(columns, generator=self.generator) for _ in range(rows)])
+        return (self.scale * (self.offset + 0.1 * places.double())).to(self.dtype)
+
     def mild(self, *shape: int) -> Tensor:
         """For what overflows or saturates: scale at most 3, no offset above 3."""
         noise = torch.randn(shape, generator=self.generator, dtype=torch.float64)

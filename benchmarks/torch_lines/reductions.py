@@ -22,6 +22,10 @@ def _of_rows(call: Of, plain: Of | None, least: int = 1) -> Callable[[Draw], Lin
     return lambda d: Line(dict(x=_rows(d, least)), call, plain)
 
 
+def _of_distinct(call: Of, plain: Of) -> Callable[[Draw], Line]:
+    return lambda d: Line(dict(x=d.distinct(d.size(), d.size())), call, plain)
+
+
 def _of_mild_rows(call: Of, plain: Of | None, least: int = 1) -> Callable[[Draw], Line]:
     return lambda d: Line(dict(x=d.mild(d.size(), d.size(least, 13))), call, plain)
 
@@ -56,7 +60,7 @@ def _shared_top(x: Tensor) -> Tensor:
 def _largest(d: Draw) -> Line:
     k = d.pick(1, 2)
     return Line(
-        dict(x=_rows(d, 2)),
+        dict(x=d.distinct(d.size(), d.size(2))),
         lambda x: x.topk(k, 1).values,
         lambda x: torch.stack([_picked(x, x.topk(k, 1).indices[:, i]) for i in range(k)], 1),
     )
@@ -64,7 +68,7 @@ def _largest(d: Draw) -> Line:
 
 def _sorted(d: Draw) -> Line:
     return Line(
-        dict(x=_rows(d)),
+        dict(x=d.distinct(d.size(), d.size())),
         lambda x: x.sort(dim=1, stable=True).values,
         lambda x: torch.stack([row[order] for row, order in zip(x, x.argsort(dim=1, stable=True), strict=True)]),
     )
@@ -96,18 +100,20 @@ def _covariance(d: Draw) -> Line:
     return Line(dict(x=d.data(d.size(2, 7), n)), torch.cov, plain)
 
 
-def _two(d: Draw) -> dict[str, Tensor]:
+def _two(d: Draw, drawn: Callable[..., Tensor]) -> dict[str, Tensor]:
     f = d.size(2)
-    return dict(a=d.data(d.size(1, 13), f), b=d.data(d.size(1, 13), f))
+    return dict(a=drawn(d.size(1, 13), f), b=drawn(d.size(1, 13), f))
 
 
 def _cdist(p: float) -> Callable[[Draw], Line]:
+    """Of infinite p far from zero, many differences are equal, and which one counts is a matter of taste."""
+
     def plain(a: Tensor, b: Tensor) -> Tensor:
         apart = (a[:, None] - b).abs()
         return apart.amax(2) if p == math.inf else (apart**p).sum(2) ** (1 / p)
 
     return lambda d: Line(
-        _two(d),
+        _two(d, d.mild if p == math.inf else d.data),
         lambda a, b: torch.cdist(a, b, p, compute_mode="donot_use_mm_for_euclid_dist"),
         plain,
     )
@@ -151,7 +157,7 @@ def _quantile(d: Draw) -> Line:
         ordered = x.sort(dim=1, stable=True).values
         return ordered[:, low] * (1 - at + low) + ordered[:, high] * (at - low)
 
-    return Line(dict(x=_rows(d)), lambda x: x.quantile(q, 1), plain)
+    return Line(dict(x=d.distinct(d.size(), d.size())), lambda x: x.quantile(q, 1), plain)
 
 
 REDUCTIONS: Family = {
@@ -159,12 +165,12 @@ REDUCTIONS: Family = {
     "mean": _of_rows(lambda x: x.mean((0, 1)), lambda x: x.sum() / x.numel()),
     "nanmean": _of_rows(lambda x: x.nanmean(1), lambda x: x.sum(1) / x.shape[1]),
     "prod": _of_mild_rows(lambda x: x.prod(1), lambda x: _running_product(x)[:, -1]),
-    "max": _of_rows(lambda x: x.max(1).values, lambda x: _picked(x, x.max(1).indices)),
-    "min": _of_rows(lambda x: x.min(1).values, lambda x: _picked(x, x.min(1).indices)),
+    "max": _of_distinct(lambda x: x.max(1).values, lambda x: _picked(x, x.max(1).indices)),
+    "min": _of_distinct(lambda x: x.min(1).values, lambda x: _picked(x, x.min(1).indices)),
     "amax": _of_rows(lambda x: x.amax(1), _shared_top),
-    "median": _of_rows(lambda x: x.median(1).values, lambda x: _picked(x, x.median(1).indices)),
-    "kthvalue": _of_rows(lambda x: x.kthvalue(1, 1).values, lambda x: _picked(x, x.kthvalue(1, 1).indices)),
-    "mode": _of_rows(lambda x: x.mode(1).values, lambda x: _picked(x, x.mode(1).indices)),
+    "median": _of_distinct(lambda x: x.median(1).values, lambda x: _picked(x, x.median(1).indices)),
+    "kthvalue": _of_distinct(lambda x: x.kthvalue(1, 1).values, lambda x: _picked(x, x.kthvalue(1, 1).indices)),
+    "mode": _of_distinct(lambda x: x.mode(1).values, lambda x: _picked(x, x.mode(1).indices)),
     "quantile": _quantile,
     "topk": _largest,
     "sort": _sorted,
