@@ -245,6 +245,18 @@ def test_repeated_indices_overwrite_each_other(fault_of: Make, which: str, kept:
     assert found.mended is not None and torch.allclose(found.mended, own(values, "C"))
 
 
+def test_indices_of_their_own_in_every_column_overwrite_each_other(fault_of: Make) -> None:
+    """Only in the first column do two terms meet, in row 3."""
+    C = draw(5, 3).requires_grad_()
+    rows = torch.tensor([[3, 0, 4], [3, 1, 2], [1, 2, 1], [2, 3, 0]])
+    emb = C.gather(0, rows)
+    values = dict(C=C, emb=emb, loss=(emb * draw(4, 3, seed=1)).sum())
+    got = own(values, "C")
+    got[3, 0] = own(values, "emb")[1, 0]
+    (found,) = overwritten(fault_of(values, "C", got))
+    assert "holds one term at index 3 of dimension 0" in found.why
+
+
 def test_a_weighted_sum_is_not_written_to_places(fault_of: Make) -> None:
     values = linear(6)
     assert not list(overwritten(fault_of(values, "W", without(values, [0, 1, 2, 3, 4]))))

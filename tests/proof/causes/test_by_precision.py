@@ -38,6 +38,12 @@ def test_of_float32_numbers_float32_is_no_narrower_dtype(fault_of: Make) -> None
     assert rounded_to(fault(fault_of, right, right.half().float())) is torch.float16
 
 
+def test_numbers_too_small_for_all_their_digits_are_as_near_as_the_smallest_number(fault_of: Make) -> None:
+    right = RIGHT.clone()
+    right[7] = 1.23e-6  # float16 keeps five binary digits of it
+    assert rounded_to(fault(fault_of, right, right.half().double())) is torch.float16
+
+
 @pytest.mark.parametrize(("bits", "few"), [(8, True), (12, True), (13, False)])
 def test_four_more_binary_digits_than_bfloat16_has_may_come_from_adding_up_a_few(
     fault_of: Make, bits: int, few: bool

@@ -125,6 +125,19 @@ def test_six_steps_inside_a_line_are_tried(fault_of: Make, steps: int, stages: i
     assert len(fault.parts) == 1
 
 
+def test_a_step_that_another_value_reads_too_gets_what_comes_from_its_own_line(fault_of: Make) -> None:
+    """x -> sin(x), without a name, -> y and a; a has a name and is read by y."""
+    x = torch.linspace(0.1, 0.9, 5, dtype=torch.float64).requires_grad_()
+    s = x.sin()
+    a = s.exp()
+    y = s * a
+    values = dict(x=x, a=a, y=y, loss=(y * torch.arange(1.0, 6.0)).sum())
+    inside = fault_of(values, "x", torch.ones(5, dtype=torch.float64)).inside()
+    stages = {part.reader: part for part in inside.parts if part.d == "d(sin(x))"}
+    assert set(stages) == {"a", "y"}
+    assert torch.allclose(stages["y"].upstream, (a * torch.arange(1.0, 6.0)).detach())
+
+
 def test_a_search_ends_after_twelve_hundred_backward_passes(fault_of: Make) -> None:
     """Some ten seconds on a large graph; the passes of a search inside the line are counted with the others."""
     fault = fault_of(line(2), "x", torch.ones(5, dtype=torch.float64))

@@ -114,6 +114,30 @@ def test_what_lies_behind_a_changed_value_is_blocked() -> None:
     assert not blocked.can_be_asked("x") and blocked.can_be_asked("y") and blocked.can_be_asked("w")
 
 
+def ladder(y: Tensor) -> Tensor:
+    """Forty steps of two ways each: 2⁴⁰ ways in all."""
+    for _ in range(40):
+        y = y * 1.0 + y.sin()
+    return y
+
+
+def test_many_ways_are_walked_once() -> None:
+    x = torch.ones(3, requires_grad=True)
+    y = x.exp()
+    z = ladder(y)
+    dead = ladder(x.cos())
+    graph = trace(dict(x=x, y=y, z=z, dead=dead), z.sum())
+    assert graph.readers["y"] == ("z",) and graph.inputs_of("dead") == ("x",)
+    with torch.no_grad():
+        z.add_(1)
+    assert without_changed(graph).blocked == frozenset()
+    w = z.exp()
+    graph = trace(dict(x=x, y=y, z=z, w=w), (w * 1.0).sum())
+    with torch.no_grad():
+        w.add_(1)
+    assert without_changed(graph).blocked == {"x", "y", "z"}
+
+
 def test_all_that_is_further_behind_is_blocked_too() -> None:
     x = torch.ones(3, requires_grad=True)
     a = x * 2.0

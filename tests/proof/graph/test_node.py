@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from backproof.proof.graph.node import (
     NotSavedError,
+    _signed,
     dtype_at,
     kind,
     only_backward_goes_through,
@@ -95,3 +96,7 @@ def test_autograds_words_for_a_checkpoint_of_the_old_kind() -> None:
     assert isinstance(loss, Tensor)
     error = raised_by(loss, x)
     assert only_backward_goes_through(error) and not was_freed(error)
+
+
+def test_a_dimension_is_a_number_of_64_bits_with_a_sign() -> None:
+    assert [_signed(dim) for dim in (0, 3, 2**63 - 1, 2**63, 2**64 - 1)] == [0, 3, 2**63 - 1, -(2**63), -1]

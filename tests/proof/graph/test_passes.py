@@ -82,6 +82,15 @@ def test_places_without_a_name_lie_between(residual: dict[str, Tensor]) -> None:
     assert between(graph, "loss", "w") == []  # a lies on the way, and has a name
 
 
+def test_places_between_are_each_found_once_however_many_ways_there_are() -> None:
+    x = torch.ones(2, requires_grad=True)
+    y = x
+    for _ in range(30):
+        y = y * 1.0 + y.sin()
+    graph = trace(dict(x=x, y=y), y.sum())
+    assert len(between(graph, "y", "x")) == 30 * 3 - 1
+
+
 def test_two_names_of_one_tensor_share_a_place(residual: dict[str, Tensor]) -> None:
     graph = trace({**residual, "also": residual["a"]}, residual["loss"])
     assert place(residual["a"]) == graph.places["also"]

@@ -51,6 +51,13 @@ def test_the_last_of_a_chain_is_the_culprit_and_the_others_follow() -> None:
     assert {row.name for row in found.culprits} == {"c", "d"}
 
 
+def test_a_value_whose_readers_have_no_gradient_is_the_last_of_its_chain() -> None:
+    names = network()
+    values = {**names, "c": names["b"].sin()}  # a way to nowhere that nobody gave a gradient of
+    found = judge(values, {"b": UP}, names["loss"])
+    assert found["b"].culprit and not found["b"].inherited_from
+
+
 def test_nobody_reads_anything_like_it() -> None:
     names = network()
     stray = torch.ones(2, requires_grad=True)

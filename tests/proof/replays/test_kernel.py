@@ -129,6 +129,12 @@ def test_sizes_at_which_the_reference_is_not_finite_are_no_ones_fault() -> None:
     assert kernel.tried(Conditions(size=Size("size 2", inputs, 2, 2, 5))).rows
 
 
+def test_a_function_that_leaves_the_dtype_shows_nothing_in_it() -> None:
+    kernel = Kernel(lambda x: (x * x).float(), square, inputs)
+    with pytest.raises(SkippedError, match="function turns float64 inputs into a float32"):
+        kernel.tried(Conditions(dtype=torch.float64))
+
+
 def test_none_stands_for_zeros_and_for_nothing_else() -> None:
     class Nothing(Square):
         @staticmethod

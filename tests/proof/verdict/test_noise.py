@@ -12,8 +12,8 @@ from torch.nn import functional
 from backproof.proof.check import check
 from backproof.proof.graph import operations
 from backproof.proof.graph.graph import trace
-from backproof.proof.verdict.noise import noise
-from backproof.proof.verdict.yardstick import yardsticks
+from backproof.proof.verdict.noise import _Noise, noise
+from backproof.proof.verdict.yardstick import allowance, yardsticks
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -127,7 +127,7 @@ class Strange(torch.autograd.Function):
         return 2 * g * x
 
 
-@pytest.mark.parametrize(("factor", "right"), [(1 + 1e-5, True), (1 + 1e-2, False)])
+@pytest.mark.parametrize(("factor", "right"), [(1 + 1e-5, True), (1 + 2e-4, True), (1 + 4e-3, False)])
 def test_half_the_digits_where_nothing_can_be_seen(factor: float, right: bool) -> None:
     x, up = draw(40).requires_grad_(), draw(40, seed=1)
     y = Strange.apply(x)
@@ -167,3 +167,21 @@ def test_the_users_random_state_stays_as_it_is() -> None:
     state = torch.get_rng_state()
     moved(torch.lgamma, draw(5).abs())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_every_number_is_changed_by_as_much_as_a_right_one_may_be_off() -> None:
+    """By ¾ to 5/4 of the allowance of its precision, also in lists, and views, comparisons and integers not at all."""
+    ones = torch.ones(200, dtype=torch.float64)
+    mode = _Noise(torch.Generator().manual_seed(0))
+    unit = allowance(torch.finfo(torch.float64).eps, 1.0)
+    with mode:
+        assert torch.equal(torch.cat([ones, ones]), torch.ones(400))
+        mode.begin(())
+        both = torch.cat([ones, ones])
+        flat, greater, counts = ones.view(20, 10), ones > 0.5, torch.arange(3) + 1
+        mode.end((), ())
+        assert torch.equal(torch.cat([ones, ones]), torch.ones(400))
+    moved = (both - 1).abs() / unit
+    assert 0.7 < float(moved.min()) < 0.8 and 1.2 < float(moved.max()) < 1.3
+    assert bool((both > 1).any()) and bool((both < 1).any()) and not torch.equal(both[:200], both[200:])
+    assert torch.equal(flat, torch.ones(20, 10)) and bool(greater.all()) and counts.tolist() == [1, 2, 3]

@@ -73,7 +73,7 @@ def between(graph: Graph, reader: str, value: str) -> list[Place]:
     found: dict[Place, None] = {}
     level = [end] if end in behind else []
     while level:
-        level = [above for at in level for above in behind[at] if above not in found]
+        level = list(dict.fromkeys(above for at in level for above in behind[at] if above not in found))
         found |= dict.fromkeys(level)
     return list(found)
 
