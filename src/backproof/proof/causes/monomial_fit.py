@@ -94,7 +94,7 @@ class Bench:
         if power < 0:
             sample, whole = (torch.where(t.isfinite(), t, 0) for t in (sample, whole))
         flat = sample.flatten()
-        if not bool(flat.isfinite().all()) or bool((flat == flat[0]).all()):
+        if not flat.numel() or not bool(flat.isfinite().all()) or bool((flat == flat[0]).all()):
             return None  # no number at all, or one that no factor can be told from
         return Column(name, power, whole, sample)
 
