@@ -5,6 +5,7 @@ Shape annotations of the package are checked in every test (see `addopts` in pyp
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,15 @@ def small_result(small_corpus: Corpus, small_settings: Settings) -> Result:
     return train(small_corpus, small_settings)
 
 
+@pytest.fixture(scope="session")
+def _saved_run(small_result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_run(small_result, tmp_path_factory.mktemp("saved") / "run")
+
+
 @pytest.fixture
-def run_folder(small_result: Result, tmp_path: Path) -> Path:
-    return save_run(small_result, tmp_path / "run")
+def run_folder(_saved_run: Path, tmp_path: Path) -> Path:
+    """One of the test's own, to do with as it likes."""
+    return Path(shutil.copytree(_saved_run, tmp_path / "run"))
 
 
 @pytest.fixture(autouse=True)

@@ -38,14 +38,11 @@ def make_parameters(sizes: Sizes, seed: int = 0) -> tuple[np.ndarray, ...]:
 def make_stream(sizes: Sizes, words: int = 200, seed: int = 1) -> np.ndarray:
     """Random words of 1 to 8 symbols; few symbols make up most of the text, as in real words."""
     rng = np.random.default_rng(seed)
-    stream = [0] * sizes.block
-    for _ in range(words):
-        length = int(rng.integers(1, 9))
-        if sizes.symbols > 1:
-            weights = 1 / np.arange(1, sizes.symbols)
-            stream += list(rng.choice(np.arange(1, sizes.symbols), length, p=weights / weights.sum()))
-        stream.append(0)
-    return np.array(stream, dtype=np.uint8 if sizes.symbols <= 256 else np.uint16)
+    lengths = rng.integers(1, 9, words) if sizes.symbols > 1 else np.zeros(words, dtype=int)
+    weights = 1 / np.arange(1, max(sizes.symbols, 2))
+    letters = rng.choice(np.arange(1, len(weights) + 1), lengths.sum(), p=weights / weights.sum())
+    stream = np.concatenate([np.zeros(sizes.block, dtype=int), np.insert(letters, lengths.cumsum(), 0)])
+    return stream.astype(np.uint8 if sizes.symbols <= 256 else np.uint16)
 
 
 def examples(stream: np.ndarray, block: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

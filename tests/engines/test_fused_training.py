@@ -85,7 +85,10 @@ def eager_parameters(sizes: Sizes, indices: np.ndarray, dtype: torch.dtype) -> l
 
 
 def test_a_thousand_steps_agree_with_an_eager_loop_to_rounding(isa):
-    """The yardstick is how far PyTorch's own float32 and float64 loops have drifted apart after the same steps."""
+    """The yardstick is how far PyTorch's own float32 and float64 loops have drifted apart after the same steps.
+
+    Or a unit in the last place: b1, whose gradient is all rounding, may by luck have drifted less than it can be stored.
+    """
     trainer = make_trainer()
     indices, rates = draw(trainer, 1000, 32)
     trainer.run(indices, rates)
@@ -96,7 +99,8 @@ def test_a_thousand_steps_agree_with_an_eager_loop_to_rounding(isa):
     for name, ours, true, theirs in zip(NAMES, trainer.parameters(), truth, float32, strict=True):
         drift = float((theirs.double() - true).abs().max())
         error = float((torch.from_numpy(ours).double() - true).abs().max())
-        assert error <= 3 * drift, (name, error, drift)
+        unit = torch.finfo(torch.float32).eps * float(true.abs().max())
+        assert error <= max(3 * drift, unit), (name, error, drift)
         assert error < 1e-3, (name, error)
 
 

@@ -81,8 +81,10 @@ def takes_upstream(backward: Callable) -> bool:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """The same random numbers each time, and the caller's own random state untouched."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()), enabled=True):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        # where there is no accelerator, torch.manual_seed notes the whole call stack for each kind that might appear
+        seed_all = torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed
+        seed_all(seed)
         yield
 
 
