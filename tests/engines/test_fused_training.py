@@ -87,7 +87,7 @@ def eager_parameters(sizes: Sizes, indices: np.ndarray, dtype: torch.dtype) -> l
 def test_a_thousand_steps_agree_with_an_eager_loop_to_rounding(isa):
     """The yardstick is how far PyTorch's own float32 and float64 loops have drifted apart after the same steps.
 
-    Or a unit in the last place: b1, whose gradient is all rounding, may by luck have drifted less than it can be stored.
+    Or a unit in the last place: b1, whose gradient is all rounding, may have drifted by less than it is stored to.
     """
     trainer = make_trainer()
     indices, rates = draw(trainer, 1000, 32)

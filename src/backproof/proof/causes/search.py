@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from backproof.proof.causes import by_constants as constants
+from backproof.proof.causes import by_dimensions as dimensions
 from backproof.proof.causes import by_functions as factors
 from backproof.proof.causes import by_matrices as matrices
 from backproof.proof.causes import by_monomials as monomials
+from backproof.proof.causes import by_omission as omission
 from backproof.proof.causes import by_other_tensors as sources
 from backproof.proof.causes import by_places as places
 from backproof.proof.causes import by_precision as precision
@@ -24,7 +26,7 @@ GROUPS: tuple[tuple[Hypothesis, ...], ...] = (
     (terms.several_terms,),
     (sources.another_gradient,),
     (factors.handed_on,),
-    (sources.rearranged, places.some_rows),
+    (sources.rearranged, omission.some_rows),
     (sources.upstream_ignored,),
     (sources.memory_order, terms.unreached, sources.exchanged_upstreams),
     (sources.wrong_upstream,),
@@ -33,12 +35,12 @@ GROUPS: tuple[tuple[Hypothesis, ...], ...] = (
     (monomials.exchanged_factor,),
     (precision.rounded,),
     (constants.odd_factor,),
-    (terms.incomplete_upstream, places.other_dimensions, places.softmax_over_other_dimension),
+    (terms.incomplete_upstream, dimensions.other_dimensions, dimensions.softmax_over_other_dimension),
     (places.overwritten_share,),
     (factors.other_function,),
     (sources.rearranged_upstream,),
     (places.overwritten,),
-    (places.terms_left_out,),
+    (omission.terms_left_out,),
     (precision.summed,),
     (monomials.two_strangers,),
 )
@@ -51,7 +53,7 @@ INSIDE: tuple[tuple[Hypothesis, ...], ...] = (
     (matrices.other_factor,),
     (monomials.changed_factor,),
     (monomials.exchanged_factor,),
-    (places.other_dimensions,),
+    (dimensions.other_dimensions,),
     (factors.other_function,),
     (sources.rearranged_upstream,),
 )

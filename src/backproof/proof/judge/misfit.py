@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from backproof.proof.causes.by_places import other_sums
+from backproof.proof.causes.by_dimensions import other_sums
 from backproof.proof.causes.case import Case, Part
 from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.wording import lines_of, worst
