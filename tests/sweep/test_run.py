@@ -53,11 +53,11 @@ def status_on_disk(folder: Path) -> str:
 
 @pytest.fixture
 def _little_memory() -> Iterator[None]:
-    """At most 64 gigabytes a process, also where there is more, or where the system promises more than there is."""
+    """At most 24 gigabytes a process, also where there is more, or where the system promises more than there is."""
     resource = pytest.importorskip("resource")
     before, most = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(
-        resource.RLIMIT_AS, (64 * 2**30 if most == resource.RLIM_INFINITY else min(64 * 2**30, most), most)
+        resource.RLIMIT_AS, (24 * 2**30 if most == resource.RLIM_INFINITY else min(24 * 2**30, most), most)
     )
     yield
     resource.setrlimit(resource.RLIMIT_AS, (before, most))
@@ -66,8 +66,8 @@ def _little_memory() -> Iterator[None]:
 @pytest.mark.usefixtures("_little_memory")
 def test_every_run_is_the_run_that_train_gives_and_failures_stop_no_other(words: Corpus, tmp_path: Path):
     events: list[Event] = []
-    # with so many inputs a million neurons want 275 gigabytes: an exception in the worker
-    asked = plan(hidden=f"{2**20},1", lr="0.1,1e30", block_size="1024", embedding="64")
+    # with so many inputs a million neurons want 34 gigabytes: an exception in the worker
+    asked = plan(hidden=f"{2**20},1", lr="0.1,1e30", block_size="256", embedding="32")
     sweep = run_sweep(asked, words, tmp_path / "sweep", 2, events.append)
     assert sweep.status == status_on_disk(sweep.folder) == "finished"
     assert ends(sweep) == [End.FAILED, End.FAILED, End.FINISHED, End.DIVERGED]
