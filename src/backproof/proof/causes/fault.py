@@ -21,6 +21,7 @@ __all__ = ["Case", "Fault", "Finding", "Part", "Term"]
 
 
 _PASSES = 1200  # backward passes that the search for one cause may take: seconds, in a large network
+_VISITS = 600_000  # operations that they may go through: a pass back through a long recurrence takes a second itself
 _STAGES = 6  # places without a name between a value and its reader that are tried, those next to the value first
 _SAMPLE = 96  # elements on which a candidate must fit before it is compared in full, for speed alone
 _PRECISE = 5e-3  # float16's relative rounding is below, bfloat16's above
@@ -40,7 +41,7 @@ class Fault:
         self.got, self.expected = self.given.double(), blamed.numbers.expected.double()
         self.allowed = self.yardstick.allowed.double()
         self.readers = case.graph.readers[blamed.name]
-        self.passes = [_PASSES]  # shared with `inside`
+        self.passes = [min(_PASSES, _VISITS // len(self.graph.nodes))]  # shared with `inside`
 
     @property
     def d(self) -> str:

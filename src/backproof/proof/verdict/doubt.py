@@ -24,7 +24,8 @@ from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import is_leaf
 from backproof.proof.graph.passes import replace_with, run
 from backproof.proof.verdict.noise import MARGIN, noise
-from backproof.proof.verdict.yardstick import Yardstick, allowance, signed
+from backproof.proof.verdict.signs import signed
+from backproof.proof.verdict.yardstick import Yardstick, allowance
 
 _REPLAYS = 3  # draws that are averaged; each takes a backward pass
 _SHARE = 0.25  # of the allowance: these errors are relative to sizes that are known, not to a bound
