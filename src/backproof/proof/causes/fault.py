@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.causes.case import Case, Finding, Part, Term
+from backproof.proof.causes.sample import evenly
 from backproof.proof.causes.terms_of import taken_apart
 from backproof.proof.graph.formula import formula, write
 from backproof.proof.graph.node import Place, dense, dtype_at, shape_at
@@ -76,8 +77,7 @@ class Fault:
         """Elements to try a candidate on: half where the gradient is most wrong, half spread evenly."""
         size = self.difference.flatten().abs().nan_to_num(0.0)
         half = min(_SAMPLE // 2, size.numel())
-        spread = torch.linspace(0, size.numel() - 1, half).round().long().to(size.device)
-        return torch.cat([size.topk(half).indices, spread])
+        return torch.cat([size.topk(half).indices, evenly(size.numel(), half, size.device)])
 
     def explains(self, candidate: Tensor) -> bool:
         """Whether `candidate` is the user's gradient to rounding, and far closer to it than the right one."""

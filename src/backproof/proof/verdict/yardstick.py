@@ -51,6 +51,7 @@ class Yardstick:
     terms: float
     eps: float
     undoubted: Tensor | None = None  # what was allowed before it was widened
+    depth: int = 0  # operations since the nearest gradients that were given
 
     def widened(self, extra: Tensor) -> Yardstick:
         """The same with more allowed, where a gradient turns out to be less well known."""
@@ -69,13 +70,15 @@ def yardsticks(graph: Graph, handed: Mapping[str, Tensor], expected: Mapping[str
     bounded = [name for name in names if ways[name].depth <= _ENDLESS]
     found, doubtful = {}, [name for name in names if ways[name].depth > _ENDLESS]
     for name, own in (_term_scale(graph, handed, bounded) if bounded else {}).items():
-        found[name] = _yardstick(graph, handed, name, expected[name], own, ways[name].terms, precision[name])
+        way = ways[name]._replace(eps=precision[name])
+        found[name] = _yardstick(graph, handed, name, expected[name], own, way)
         if ways[name].depth > _LONG and _is_large(own, found[name], expected[name]):
             doubtful.append(name)
     for eps in {precision[name] for name in doubtful}:
         alike = [name for name in doubtful if precision[name] == eps]
         for name, own in measured(graph, handed, expected, alike, eps).items():
-            found[name] = _yardstick(graph, handed, name, expected[name], own, 1.0, eps)
+            way = ways[name]._replace(terms=1.0, eps=eps)  # its terms have been counted, one by one
+            found[name] = _yardstick(graph, handed, name, expected[name], own, way)
     return found
 
 
@@ -89,14 +92,9 @@ def _is_large(own: Tensor, yardstick: Yardstick, expected: Tensor) -> bool:
 
 
 def _yardstick(
-    graph: Graph,
-    handed: Mapping[str, Tensor],
-    name: str,
-    expected: Tensor,
-    own: Tensor,
-    terms: float,
-    eps: float,
+    graph: Graph, handed: Mapping[str, Tensor], name: str, expected: Tensor, own: Tensor, way: Sum
 ) -> Yardstick:
+    terms, eps, depth = way
     own = own + _saturation(graph, handed, name)
     own = own.nan_to_num(0.0, torch.finfo(expected.dtype).max)  # what overflows is large, not unknown
     size = expected.detach().to(own.dtype).abs()
@@ -105,7 +103,7 @@ def _yardstick(
     least = torch.finfo(expected.dtype).tiny * eps  # the spacing of numbers too small for full precision
     fine = unit * (own + size) + MULTIPLE * least * (1 + terms**0.5)
     whole = _root_mean_square(own)  # never judge an element by its own tiny scale alone
-    return Yardstick(fine + unit * whole, fine, terms, eps)
+    return Yardstick(fine + unit * whole, fine, terms, eps, depth=depth)
 
 
 def allowance(eps: float, terms: float) -> float:
