@@ -13,7 +13,8 @@ from backproof.proof.check import check
 from backproof.proof.graph.graph import trace
 from backproof.proof.report.report import Report
 from backproof.proof.report.rows import PROVED
-from backproof.proof.verdict.yardstick import MULTIPLE, Yardstick, allowance, outside, signed, within, yardsticks
+from backproof.proof.verdict.signs import signed
+from backproof.proof.verdict.yardstick import MULTIPLE, Yardstick, allowance, outside, within, yardsticks
 
 FLOATS = [torch.float32, torch.float64]
 

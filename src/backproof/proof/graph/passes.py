@@ -61,11 +61,14 @@ def between(graph: Graph, reader: str, value: str) -> list[Place]:
     """The places without a name on the ways from `reader` back to `value`, those next to the value first."""
     start, end = graph.places[reader][0], graph.places[value]
     behind: dict[Place, list[Place]] = {}
+    outputs: dict[Node, list[Place]] = {}
     stack, seen = [start], {start}
     while stack:
         node = stack.pop()
-        own = [at for at in behind if at[0] == node]
+        own = list(outputs.get(node, ()))
         for _, at in consumed(node):
+            if at not in behind:
+                outputs.setdefault(at[0], []).append(at)
             behind.setdefault(at, []).extend(own)
             if at not in graph.owners and at[0] not in seen:
                 seen.add(at[0])
