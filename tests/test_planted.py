@@ -110,6 +110,12 @@ def test_what_a_line_may_become(tmp_path: Path, line: str, changes: list[str]) -
     assert made == [ast.unparse(ast.parse(f"y = ({change}, call)")) for change in changes]
 
 
+def test_a_number_with_a_name_becomes_another(tmp_path: Path) -> None:
+    for value, changes in ((1, [2, 4]), (2, [4, 8, 1]), (40, [80, 160, 10])):
+        bugs = found(tmp_path, f"_MANY = {value}\n")
+        assert [bug.planted for bug in bugs] == [f"_MANY = {change}\n" for change in changes]
+
+
 def test_arguments_of_one_kind_are_swapped_and_others_not(tmp_path: Path) -> None:
     source = "def f(a: Tensor, b: Tensor, n: int) -> None: ...\nf(x, y, z)\nf(x, x, z)\n"
     swaps = [bug.change for bug in found(tmp_path, source) if bug.kind == "arguments swapped"]
