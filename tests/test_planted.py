@@ -101,6 +101,7 @@ def test_files_of_pictures_and_of_text_are_left_alone(tmp_path: Path) -> None:
         ("torch.where(a, b, c)", ["torch.where(a, c, b)"]),
         ("isinstance(a, int)", []),
         ("f(a, frozen=True)", []),
+        ("f(a, draw=1)", []),
         ("True", ["False"]),
     ],
 )
