@@ -161,6 +161,13 @@ def test_a_number_of_the_line_itself(
     assert said in found.likely
 
 
+def test_a_factor_of_one_is_no_quotient_of_a_size_and_itself(fault_of: Make) -> None:
+    values = layer(8, 5)
+    fault = fault_of(values, "x", 1.0009 * own(values), allowed=2e-3)
+    found = meaning(fault, 1.0009)
+    assert found is not None and found.odd and found.factor == "1.0009"
+
+
 @pytest.mark.parametrize("power", [0, 1, 2])
 def test_the_exponents_zero_one_and_two_are_no_factors(fault_of: Make, power: int) -> None:
     """Of x**2 the factor 2 has a search of its own; 1 changes nothing, and 0 is no divisor."""
