@@ -42,7 +42,7 @@ class Fault:
         self.got, self.expected = self.given.double(), blamed.numbers.expected.double()
         self.allowed = self.yardstick.allowed.double()
         self.readers = case.graph.readers[blamed.name]
-        self.passes = [min(_PASSES, _VISITS // len(self.graph.nodes))]  # shared with `inside`
+        self.passes = iter(range(min(_PASSES, _VISITS // len(self.graph.nodes))))  # shared with `inside`
 
     @property
     def d(self) -> str:
@@ -206,8 +206,7 @@ class Fault:
 
     def back(self, reader: str, upstream: Tensor, start: Place | None = None) -> Tensor | None:
         """The same for any reader, or from `start` on the way. None once too many passes were asked for."""
-        self.passes[0] -= 1
-        if self.passes[0] < 0:
+        if next(self.passes, None) is None:
             return None
         at = start or self.graph.places[reader]
         upstream = upstream.to(dtype_at(at)).expand(shape_at(at))

@@ -54,10 +54,10 @@ def apply_of(function: Any) -> Callable:
     return function
 
 
-def in_dtype(values: Values, dtype: torch.dtype) -> Values:
-    """The same inputs with every floating-point tensor rounded to `dtype`."""
+def in_dtype(values: Values, dtype: torch.dtype | None) -> Values:
+    """The same inputs with every floating-point tensor rounded to `dtype`; as they are for None."""
     return {
-        name: value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+        name: value.to(dtype=dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
         for name, value in values.items()
     }
 

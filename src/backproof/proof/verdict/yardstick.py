@@ -134,9 +134,9 @@ def _saturation(graph: Graph, handed: Mapping[str, Tensor], name: str) -> Tensor
 
 
 def _squares_vanish(dtype: torch.dtype) -> float:
-    """Below this, squares vanish: e / (1 + e)² is then 0, and s(1 - s) is not."""
+    """Below this, squares vanish: e / (1 + e)² is then 0, and s(1 - s) is not. In float16 all would be below it."""
     info = torch.finfo(dtype)
-    return min(1e-9, info.tiny**0.5 / info.eps)
+    return 0.0 if dtype == torch.float16 else info.tiny**0.5 / info.eps
 
 
 def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
