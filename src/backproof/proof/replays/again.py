@@ -163,7 +163,7 @@ def _hard_coded(row: Row, size: Size) -> Row:
 
 def _size_in_float64(proof: Proof, ledger: Ledger, size: Size) -> list[Row]:
     """A row left out of a sum may hide in the rounding of much larger rows, but not in float64."""
-    if proof.dtype is torch.float64:
+    if proof.dtype in (torch.float64, torch.complex128):
         return []
     try:
         rows = _tried(proof, ledger, Conditions(size=size, dtype=torch.float64), f"for {size.name} in float64")

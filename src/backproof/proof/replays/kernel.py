@@ -34,7 +34,7 @@ from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.user.calls import CannotProveError, describe
 from backproof.proof.user.inputs import named_inputs
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import is_finite, is_float, same_bits, short_name
+from backproof.proof.user.tensors import as_real, counterpart, is_finite, is_float, same_bits, short_name, widened
 from backproof.proof.user.writes import Kept
 
 _DRAWS = 4  # roundings of the inputs that are tried
@@ -115,7 +115,7 @@ class Kernel:
             self._refuse_what_is_not_finite(reference, needs)
         function = self.called(values, needs)
         for name, value in function.differentiable.items():
-            if conditions.dtype is not None and value.dtype is not conditions.dtype:
+            if conditions.dtype is not None and value.dtype is not counterpart(value.dtype, conditions.dtype):
                 wanted, got = short_name(conditions.dtype), short_name(value.dtype)
                 raise SkippedError(f"function turns {wanted} inputs into a {got} {name}")
         truth = self.truth(values, needs)
@@ -143,7 +143,7 @@ class Kernel:
         gradients, misshapen, refused = self._gradients(values, needs, function, sent)
         own = gradients_of(reference, upstreams, needs, retain=True)
         gradients = {name: one for name, one in gradients.items() if one is not None or _needed(own[name])}
-        exact = gradients_of(truth, {n: u.double() for n, u in upstreams.items()}, needs) if truth else None
+        exact = gradients_of(truth, {n: widened(u) for n, u in upstreams.items()}, needs) if truth else None
         rows = trial.rows + _judged(reference, gradients | misshapen, upstreams, own, exact, known)
         return KernelTrial(values, needs, function, reference, upstreams, gradients, rows, _REFUSED if refused else "")
 
@@ -172,7 +172,8 @@ class Kernel:
             side = run_side("reference", self.reference, in_dtype(values, torch.float64), needs, self.seed)
         except CannotProveError:
             return None
-        return side if all(value.dtype is torch.float64 for value in side.differentiable.values()) else None
+        wide = (torch.float64, torch.complex128)
+        return side if all(value.dtype in wide for value in side.differentiable.values()) else None
 
     def _refuse_what_is_not_finite(self, reference: Side, needs: Collection[str]) -> None:
         truth = gradients_of(reference, upstreams_for(reference, self.seed), needs, retain=True)
@@ -186,12 +187,12 @@ class Kernel:
         for _ in range(_DRAWS):
             shaken = dict(in_dtype(values, torch.float64))
             for name, value in shaken.items():
-                if isinstance(value, Tensor) and value.dtype is torch.float64:
+                if is_float(value):
                     signs = torch.randint(0, 2, value.shape, generator=generator).to(value.device) * 2 - 1
                     shaken[name] = value * (1 + torch.finfo(values[name].dtype).eps * signs)
             for name, output in run_side("reference", self.reference, shaken, needs, self.seed).outputs.items():
-                if output.dtype is torch.float64:
-                    apart = (output - truth.outputs[name]).abs().detach()
+                if output.dtype in (torch.float64, torch.complex128):
+                    apart = as_real(output - truth.outputs[name]).abs().detach()
                     most[name] = torch.maximum(most[name], apart) if name in most else apart
         return most
 

@@ -18,7 +18,7 @@ from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Pro
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import is_float
+from backproof.proof.user.tensors import as_real, is_float
 from backproof.proof.user.writes import damaged, describe_change, keep
 
 _COPY = "write into a new tensor; autograd and other branches of the network still need the old numbers"
@@ -95,7 +95,7 @@ def _residual(function: Callable, output: str) -> Callable:
 
     def residual(*arguments: Any) -> Tensor:
         shared = [value * 1.0 if is_float(value) else value for value in arguments]
-        shortcut = torch.stack([value.sin().sum().double() for value in shared if is_float(value)]).sum()
+        shortcut = torch.stack([as_real(value.sin()).sum().double() for value in shared if is_float(value)]).sum()
         first, second = (outputs_of("function", function(*shared))[output] for _ in range(2))
         return shortcut.to(first.dtype).expand_as(first) + first + second
 

@@ -37,7 +37,8 @@ class Evidence:
     """Where a gradient differs most from what its line should give, and both in full for pictures.
 
     `got_tensor` and `expected_tensor` are detached, on the CPU, and may differ in shape where that is the
-    fault.
+    fault. Of complex tensors they hold the `parts`: real numbers with a last dimension of 2, 0 for the real part and 1
+    for the imaginary one.
     """
 
     worst_index: tuple[int, ...]
@@ -45,9 +46,17 @@ class Evidence:
     expected: float
     got_tensor: Tensor
     expected_tensor: Tensor
+    parts: bool = False
+
+    @property
+    def place(self) -> str:
+        """The worst index in words; of a complex tensor, that of its element and which part of it."""
+        index = self.worst_index[:-1] if self.parts else self.worst_index
+        where = f" at {list(index)}" if index else ""
+        return where + (", imaginary part" if self.worst_index[-1] else ", real part") if self.parts else where
 
     def __str__(self) -> str:
-        place = f" at {list(self.worst_index)}" if self.worst_index else ""
+        place = self.place
         if not math.isfinite(self.got):
             return f"first{place or ' of all'}: got {self.got}, expected {number(self.expected)}"
         difference = number(abs(self.got - self.expected))
