@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,8 +11,9 @@ from torch import Tensor
 from backproof.proof.replays.accuracy import precision
 from backproof.proof.replays.again import new, shown
 from backproof.proof.replays.kernel import Kernel, KernelTrial, sent_back
+from backproof.proof.replays.kinks import excused, kink_of
 from backproof.proof.replays.ledger import Ledger
-from backproof.proof.replays.sides import gradients_of, run_side, upstreams_for
+from backproof.proof.replays.sides import Gradients, Values, gradients_of, in_dtype, run_side, upstreams_for
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
 from backproof.proof.replays.values import evidence_of
 from backproof.proof.report.cause import Cause
@@ -52,8 +54,20 @@ def _in_low_precision(proof: Proof[Kernel, KernelTrial], ledger: Ledger, dtype: 
     exact = gradients_of(truth, {name: widened(value) for name, value in upstreams.items()}, needs)
     results = [(name, function.outputs.get(name), value, truth.outputs[name], name)
                for name, value in reference.outputs.items() if is_float(value)]  # fmt: skip
-    results += [(name, found[name], own[name], exact[name], f"d{name}") for name in needs]
-    return new([row for each in results if (row := _imprecise(*each, dtype)) is not None], ledger)
+    rows = [row for each in results if (row := _imprecise(*each, dtype)) is not None]
+    bench = kernel.bench(needs, upstreams)._replace(reference=partial(_exact, kernel, needs, upstreams))
+    for name in needs:
+        row = _imprecise(name, got := found[name], own[name], right := exact[name], f"d{name}", dtype)
+        if row is not None and got is not None and right is not None:
+            kink = kink_of(name, got, right, values, bench, torch.finfo(dtype).eps)
+            rows.append(excused(row, kink, first=False))
+    return new(rows, ledger) + [row for row in rows if row.remark]
+
+
+def _exact(kernel: Kernel, needs: tuple[str, ...], upstreams: Gradients, values: Values) -> Gradients:
+    """The reference's gradients in float64."""
+    truth = run_side("reference", kernel.reference, in_dtype(dict(values), torch.float64), needs, kernel.seed)
+    return gradients_of(truth, {name: widened(one) for name, one in upstreams.items() if one is not None}, needs)
 
 
 def _imprecise(

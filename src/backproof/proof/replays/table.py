@@ -14,13 +14,14 @@ from backproof.proof.replays.again import (
     second_backward,
     upstream_layout,
 )
+from backproof.proof.replays.calls_apart import CALLS_APART, calls_apart
 from backproof.proof.replays.damage import UNCHANGED, find_damage
 from backproof.proof.replays.kernel import Kernel, KernelTrial
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.low_precision import in_low_precision
 from backproof.proof.replays.pair import Pair
 from backproof.proof.replays.pair_calls import PairTrial
-from backproof.proof.replays.parts import input_layout, one_output, some_inputs
+from backproof.proof.replays.parts import input_layout, one_output, some_inputs, undefined_upstream
 from backproof.proof.replays.runner import Replay
 from backproof.proof.replays.shaken import shaken
 from backproof.proof.replays.state import two_graphs, unchanged, used_twice
@@ -48,15 +49,17 @@ def replays_of_pairs(proof: Proof[Pair, PairTrial], sizes: Sequence[int]) -> lis
 
 
 def replays_of_kernels(
-    proof: Proof[Kernel, KernelTrial], dtypes: Sequence[torch.dtype], sizes: Sequence[int]
+    proof: Proof[Kernel, KernelTrial], dtypes: Sequence[torch.dtype], sizes: Sequence[int], spread: float = 0.0
 ) -> list[Replay]:
     """The replays of `prove_function`, in their order."""
     return [
         Replay(UNCHANGED, "state", _WRITES, unchanged),
+        Replay(CALLS_APART, "state", "two calls give the same gradients", partial(calls_apart, spread=spread)),
         *_state(),
         Replay("two graphs at once", "state", "a call does not disturb another's backward pass", two_graphs),
         Replay("used twice", "state", "inputs and results may have other readers", used_twice),
         *_outputs(proof),
+        Replay("upstream undefined", "outputs", "no upstream gradient at all means zeros", undefined_upstream),
         *_upstream_layouts(proof),
         *_input_layouts(proof),
         *_subsets(proof),

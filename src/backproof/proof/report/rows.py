@@ -73,7 +73,8 @@ class Row:
     `cause` is the code of a `Cause`, as "F6", or None where nothing is wrong or the cause is not certain; where several
     explain the numbers alike, `candidates` has their codes. `certainty` says what the cause rests on, and
     `applicability` whether doing just what the message advises gives the right gradient; both are None where there is
-    no cause, and no advice. `factor` is the constant by which the gradient, or one of its terms, is off, where that is
+    no cause, and no advice. `remark` is what a report says beside its table,
+    once for each value. `factor` is the constant by which the gradient, or one of its terms, is off, where that is
     what is wrong with it.
     """
 
@@ -93,6 +94,7 @@ class Row:
     applicability: Applicability | None = None
     candidates: tuple[str, ...] = ()
     factor: float | None = None
+    remark: str = ""
 
     @property
     def named(self) -> tuple[str, ...]:

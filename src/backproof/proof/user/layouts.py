@@ -112,11 +112,11 @@ def layouts_of(values: Iterable[Tensor]) -> tuple[Layout, ...]:
 
 
 def copied(value: Tensor) -> Tensor:
-    """A copy in memory of its own, with strides, storage offset and a pending conjugation or negation kept."""
+    """A copy in memory of its own, with strides, storage offset and a pending conjugation kept."""
+    value = value.resolve_neg()
     memory = value.detach().untyped_storage().clone()
     whole = torch.empty(0, dtype=value.dtype, device=value.device)
     whole.set_(memory, value.storage_offset(), value.shape, value.stride())  # pyright: ignore
-    whole = torch._neg_view(whole) if value.is_neg() else whole
     return whole.conj() if value.is_conj() else whole
 
 
