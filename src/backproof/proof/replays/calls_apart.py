@@ -64,13 +64,15 @@ def _say(
     """What is known of a gradient whose calls are `apart`; the finding overrules what was taken for its cause."""
     trial, row = proof.first_run, ledger.row(name)
     wrong = [one for one in calls if name in glance_side(trial.reference, {name: one[name]}, trial.upstreams).faults]
-    own = trial.own[name] if trial.own.get(name) is not None else torch.zeros_like(trial.values[name])
+    own = trial.own.get(name)
+    own = torch.zeros_like(trial.values[name]) if own is None else own
     largest = most(own)
     size = f"by up to {number(apart)}, where its largest element is {number(largest)}"
     if not wrong:
         ledger.note(f"{row.gradient} differs between two calls {size}; that is no more than rounding.")
         return
-    error = max(most(_apart([one, own])) for gradients in calls if (one := gradients[name]) is not None)
+    given = [one for gradients in calls if (one := gradients[name]) is not None]
+    error = max(most(_apart([one, own])) for one in given)
     if apart < _PART * error:
         ledger.note(f"{row.gradient} differs between two calls {size}, which does not explain its error.")
         return

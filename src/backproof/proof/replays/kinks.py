@@ -51,7 +51,8 @@ class Bench(NamedTuple):
 
     function: Callable[[Values], Gradients]
     reference: Callable[[Values], Gradients]
-    total: Callable[[Values], float]
+    total: Callable[[dict[str, Any]], float]
+    fine: float | None = None  # how far the inputs move, in float64, where the reference is computed in it
 
 
 def kink_of(name: str, got: Tensor, own: Tensor, values: Values, bench: Bench, eps: float) -> Kink | None:
@@ -94,7 +95,8 @@ def _shifted(
         if not _vanishes(name, got, own, differ, values, bench, eps, size):
             continue
         near = [own]
-        for moved in _shifts(values, name, differ, size):
+        around = values if bench.fine is None else {n: widened(v) if is_float(v) else v for n, v in values.items()}
+        for moved in _shifts(around, name, differ, bench.fine or size):
             gradient = bench.reference(moved)[name]
             if gradient is not None:
                 near.append(as_real(widened(gradient)))
