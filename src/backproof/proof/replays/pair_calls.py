@@ -78,6 +78,12 @@ def run_forward(functions: Functions, conditions: Conditions = FIRST) -> Run:
     """Runs `forward` on copies of the inputs, as leaves. Raises CannotProveError where it does not run."""
     given = inputs_under(conditions, functions.inputs, functions.seed)
     named = named_inputs(given, functions.forward)
+    for name, value in named.items():
+        if isinstance(value, Tensor) and value.is_complex():
+            raise CannotProveError(
+                f"The input {name} is complex, and prove follows real inputs only; give its real and its imaginary "
+                "part as two inputs."
+            )
     if unknown := functions.constants - named.keys():
         raise CannotProveError(f"constants names {sorted(unknown)[0]!r}, and the inputs are {', '.join(named)}.")
     leaves = {

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from backproof.proof.graph.node import dense, is_custom
 from backproof.proof.judge.misread_upstream import judged
+from backproof.proof.replays.complex_numbers import parts_of, whole_row
 from backproof.proof.report.rows import Row
 from backproof.proof.user.calls import CannotProveError, call, seeded
 from backproof.proof.user.layouts import copied
+from backproof.proof.user.tensors import as_real, counterpart, is_float
 from backproof.proof.user.upstream import upstream_for
 from backproof.proof.verdict.glance import Glance, glance
 
@@ -28,10 +30,15 @@ Gradients = dict[str, Tensor | None]
 
 @dataclass(frozen=True)
 class Side:
-    """One call of the function or of the reference: the leaves it started from, and its outputs by name."""
+    """One call of the function or of the reference: the leaves it started from, and its outputs by name.
+
+    The judge knows real numbers only, so the reference starts from the real numbers of complex inputs; `parts` names
+    those.
+    """
 
     leaves: Values
     outputs: dict[str, Tensor]
+    parts: frozenset[str] = frozenset()
 
     @property
     def differentiable(self) -> dict[str, Tensor]:
@@ -55,10 +62,14 @@ def apply_of(function: Any) -> Callable:
 
 
 def in_dtype(values: Values, dtype: torch.dtype | None) -> Values:
-    """The same inputs with every floating-point tensor rounded to `dtype`; as they are for None."""
+    """The same inputs with every floating-point tensor rounded to `dtype`, complex ones to numbers as precise.
+
+    They stay as they are for None.
+    """
+    if dtype is None:
+        return values
     return {
-        name: value.to(dtype=dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
-        for name, value in values.items()
+        name: value.to(counterpart(value.dtype, dtype)) if is_float(value) else value for name, value in values.items()
     }
 
 
@@ -68,7 +79,12 @@ def run_side(role: str, function: Callable, values: Values, needs: Collection[st
         name: copied(value).requires_grad_(name in needs) if isinstance(value, Tensor) else value
         for name, value in values.items()
     }
-    return called(role, function, leaves, seed)
+    parts = frozenset(name for name in needs if role == "reference" and leaves[name].is_complex())
+    if not parts:
+        return called(role, function, leaves, seed)
+    starts = {name: as_real(leaves[name].detach()).requires_grad_() for name in parts}
+    given = {name: torch.view_as_complex(starts[name]) if name in parts else leaf for name, leaf in leaves.items()}
+    return Side({**leaves, **starts}, called(role, function, given, seed).outputs, parts)
 
 
 def called(role: str, function: Callable, leaves: Values, seed: int) -> Side:
@@ -112,7 +128,11 @@ def gradients_of(
         retain_graph=retain,
         allow_unused=True,
     )
-    return {name: None if one is None else dense(one) for name, one in zip(needs, found, strict=True)}
+    arrived = {name: None if one is None else dense(one) for name, one in zip(needs, found, strict=True)}
+    return {
+        name: torch.view_as_complex(one.contiguous()) if one is not None and name in side.parts else one
+        for name, one in arrived.items()
+    }
 
 
 def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | None:
@@ -134,14 +154,19 @@ def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | No
 def judged_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]) -> list[Row]:
     """The judge's rows for the inputs of `gradients`, with the reference's graph as the truth."""
     values, added, output, upstream = _as_network(reference, gradients, upstreams)
-    rows = judged(values, {**gradients, **added}, output, upstream)
-    return [row for row in rows if row.name not in added]
+    rows = judged(values, {**parts_of(gradients, reference.parts), **added}, output, upstream)
+    rows = [row for row in rows if row.name not in added]
+    if not any(value.is_complex() for value in (*gradients.values(), *upstreams.values()) if value is not None):
+        return rows
+    sent = {name: one.conj() if one.is_complex() else one for name, one in upstreams.items()}
+    other = gradients_of(reference, sent, tuple(gradients), retain=True)
+    return [whole_row(row, other.get(row.name), parts=row.name in reference.parts) for row in rows]
 
 
 def glance_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]) -> Glance:
     """The same without a diagnosis."""
     values, added, output, upstream = _as_network(reference, gradients, upstreams)
-    seen = glance(values, {**gradients, **added}, output, upstream)
+    seen = glance(values, {**parts_of(gradients, reference.parts), **added}, output, upstream)
     right = {name: verdict for name, verdict in seen.right.items() if name not in added}
     return Glance(seen.faults - added.keys(), right)
 
@@ -157,9 +182,12 @@ def _as_network(
     values = {name: reference.leaves[name] for name in gradients}
     if len(upstreams) == 1:
         ((name, upstream),) = upstreams.items()
-        return {**values, name: reference.outputs[name]}, {name: upstream}, reference.outputs[name], upstream
-    outputs = {name: reference.outputs[name] for name in upstreams if name not in values}
-    total = torch.stack([(reference.outputs[name] * upstream).sum() for name, upstream in upstreams.items()]).sum()
+        output, upstream = as_real(reference.outputs[name]), as_real(upstream)
+        return {**values, name: output}, {name: upstream}, output, upstream
+    seen = {name: as_real(reference.outputs[name]) for name in upstreams}
+    outputs = {name: value for name, value in seen.items() if name not in values}
+    products = [(value * as_real(upstreams[name])).sum() for name, value in seen.items()]
+    total = torch.stack(products).sum()
     upstream = torch.ones_like(total, requires_grad=False)
     found = torch.autograd.grad(total, list(outputs.values()), upstream, retain_graph=True)
     added = {**dict(zip(outputs, found, strict=True)), _TOTAL: upstream}

@@ -75,6 +75,9 @@ class Known(Enum):
     VALUE_DTYPE = Verdict.DTYPE, True, "an output has another dtype than the reference's"
     VALUE_DIFFERS = Verdict.WRONG, True, "an output is not what the reference computes"
     AS_PRECISE = Verdict.ROUNDING, False, "as close to float64 as the reference's own gradient"
+    SUBGRADIENT = Verdict.ROUNDING, False, "right beside kinks and ties, and one of several right gradients at them"
+    BESIDE_KINKS = Verdict.NOT_TESTABLE, False, "right beside ties that a replay has made, and no gradient at them"
+    WITHIN_SPREAD = Verdict.ROUNDING, False, "it differs from call to call, by no more than was allowed"
     # what else explains the numbers
     PART_OF_A_TWIN = Verdict.NOT_TESTABLE, False, "one tensor has two names, and this is the share of one of them"
     CHANGED_SINCE = Verdict.NOT_TESTABLE, False, "a tensor that it depends on was changed after the output was computed"
