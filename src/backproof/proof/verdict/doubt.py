@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import is_leaf
+from backproof.proof.graph.node import is_leaf, not_allocated
 from backproof.proof.graph.passes import replace_with, run
 from backproof.proof.verdict.noise import MARGIN, noise
 from backproof.proof.verdict.signs import signed
@@ -68,7 +68,9 @@ def _forward_rounding(
     """How far rounding errors in all named values move a gradient, element by element."""
     try:
         moved = _moved(graph, handed, name, generator)
-    except RuntimeError:  # a kernel that cannot be differentiated twice
+    except RuntimeError as error:  # a kernel that cannot be differentiated twice
+        if not_allocated(error):
+            raise
         return torch.zeros_like(measure.allowed)
     return _SHARE * allowance(measure.eps, 1.0) * _smoothed(moved.to(measure.allowed.dtype))
 
