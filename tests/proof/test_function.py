@@ -553,6 +553,8 @@ class Pair(Function):
     @staticmethod
     def backward(ctx: Any, da: Tensor | None, db: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         a, b = ctx.saved_tensors
+        if da is None and db is None:
+            return None
         return (0 if da is None else da * b) - (0 if db is None else db * a)
 
 

@@ -75,7 +75,7 @@ def test_a_kink_that_rounding_to_bfloat16_hits_is_no_lack_of_precision() -> None
     report = proved(clipped, backward, clipped, inputs)
     assert report.ok and any("x is -0.500" in note or "at kinks" in note for note in report.notes), report
     coarse = proved(clipped, lambda g, x: g * _coarse(g) * (x.abs() < 0.5), clipped, inputs)
-    assert [(row.name, row.cause, row.replay) for row in coarse.culprits] == [("input", "F5", "bfloat16")]
+    assert [(row.name, row.cause, row.replay) for row in coarse.culprits] == [("x", "F5", "bfloat16")]
 
 
 def test_ties_that_a_replay_makes_may_be_broken_in_another_way() -> None:
