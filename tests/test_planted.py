@@ -101,6 +101,7 @@ def test_files_of_pictures_and_of_text_are_left_alone(tmp_path: Path) -> None:
         ("torch.where(a, b, c)", ["torch.where(a, c, b)"]),
         ("isinstance(a, int)", []),
         ("f(a, frozen=True)", []),
+        ("f(a, draw=1)", []),
         ("True", ["False"]),
     ],
 )
@@ -108,6 +109,12 @@ def test_what_a_line_may_become(tmp_path: Path, line: str, changes: list[str]) -
     bugs = found(tmp_path, f"y = ({line}, call)\n")
     made = [ast.unparse(ast.parse(bug.planted).body[0]) for bug in bugs]
     assert made == [ast.unparse(ast.parse(f"y = ({change}, call)")) for change in changes]
+
+
+def test_a_number_with_a_name_becomes_another(tmp_path: Path) -> None:
+    for value, changes in ((1, [2, 4]), (2, [4, 8, 1]), (40, [80, 160, 10])):
+        bugs = found(tmp_path, f"_MANY = {value}\n")
+        assert [bug.planted for bug in bugs] == [f"_MANY = {change}\n" for change in changes]
 
 
 def test_arguments_of_one_kind_are_swapped_and_others_not(tmp_path: Path) -> None:

@@ -135,8 +135,8 @@ def named_number(node: ast.Assign) -> Iterator[Change]:
     """A constant with a name of its own, `_MOST = 8`: twice, four times, and a quarter of it."""
     match node:
         case ast.Assign(targets=[ast.Name()], value=ast.Constant(value=int(value))) if not isinstance(value, bool):
-            for changed in (2 * value, 4 * value, value // 4 or 1):
-                yield Change("number", ast.Constant(changed))
+            scaled = (2 * value, 4 * value, value // 4 or 1)
+            yield from (Change("number", ast.Constant(changed)) for changed in scaled if changed != value)
         case ast.Assign(targets=[ast.Name()], value=ast.Constant(value=float())):
             assert isinstance(node.value, ast.Constant)
             yield from _constant(node.value)

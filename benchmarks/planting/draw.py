@@ -15,6 +15,7 @@ from planting.wording import FILES, Wording, text_functions, told_from
 
 _SPEED_ONLY = frozenset({"one_thread"})  # functions that make things quick and change no number
 _RANDOM = frozenset({"manual_seed", "seeded"})  # other random numbers are as good
+_DRAWN = frozenset({"draw"})  # an argument that says which of them, likewise
 _PRESENTATION = frozenset({"WIDTH", "_WIDTH", "MOST", "_STEPS"})  # how wide or how fine something is shown
 _FOR_SPEED = "for speed alone"  # in the comment beside a number: no verdict or cause depends on it
 _GUARDS = frozenset({"strict", "frozen"})  # arguments that only guard against slips of ours
@@ -219,7 +220,8 @@ class _Places:
         name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
         if name in _RANDOM or name in _NAMING:
             return (call.func,) if name in _RANDOM else ()
-        keywords = [one.value for one in call.keywords if one.arg not in _GUARDS and not self.words.is_text(one.value)]
+        silent = _GUARDS | _DRAWN
+        keywords = [one.value for one in call.keywords if one.arg not in silent and not self.words.is_text(one.value)]
         told = told_from(call)
         return (call.func, *call.args[:told], *(keywords if told is None else ()))
 

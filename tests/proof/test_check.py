@@ -204,10 +204,13 @@ def test_what_cannot_be_judged_at_all_is_refused_with_the_way_out() -> None:
     assert "cannot both be empty" in refused(loss, names, prefix="")
     assert "pass locals()" in refused(loss, {"n": 3})
     bare = {name: value for name, value in names.items() if not name.startswith("d")}
-    assert "nothing is called dx where x is a tensor" in refused(loss, bare)
+    assert "nothing is called dW, d_W, grad_W or W_grad where W is a tensor" in refused(loss, bare)
     assert "there is no gone" in refused(loss, names, pairs={"W": "gone"})
     assert "a tensor is needed" in refused(loss, names, pairs={"W": (names["W"], 3)})
     loss.backward()
+    for value in names.values():
+        if value.is_leaf:
+            value.grad = None
     assert "loss.backward(retain_graph=True)" in refused(loss, names)
 
 
@@ -215,11 +218,10 @@ def test_names_without_a_tensor_are_remarked_on() -> None:
     names = small()
     report = checked(names, dhpree=torch.ones(3), dtemp=torch.ones(2), dW=3.0)
     assert report.ok
-    assert report.notes == (
-        "dW is not judged: it is a float and not a tensor.",
-        "dhpree is not judged: there is no tensor hpree (is hpre meant?).",
-        "dtemp is not judged: there is no tensor temp.",
-    )
+    assert report.unjudged == (
+        "dW (a float and not a tensor)", "dhpree (is hpre meant?)", "dtemp (there is no tensor temp)",
+    )  # fmt: skip
+    assert report.open == ("W",)
     report = check(names["loss"], names, pairs={"gone": "dW"})
     assert report["gone"].message == "dW has no value: there is no tensor called gone."
     assert report["gone"].culprit
@@ -227,7 +229,11 @@ def test_names_without_a_tensor_are_remarked_on() -> None:
 
 def test_a_number_may_be_the_gradient_of_a_number() -> None:
     assert checked(small(), dloss=1.0)["loss"].verdict is Verdict.EXACT
-    assert next(iter(checked(small(), dloss=2.0).culprits)).name == "loss"
+    report = checked(small(), dloss=2.0)  # a helper of the author's: nobody needs it
+    assert report.ok and report.unjudged[0].startswith("dloss (the gradient of the loss is 1")
+    names = small()
+    twice = {name: 2 * names[name] for name in names if name in ("dy", "dh", "dhpre", "dW", "db", "dV")}
+    assert [row.name for row in checked(names, dloss=2.0, **twice).culprits] == ["loss"]
 
 
 def test_values_without_a_graph_are_not_judged_and_the_others_are() -> None:
@@ -362,10 +368,11 @@ def test_a_gradient_changed_in_place_after_it_was_used() -> None:
     assert report["hpre"].ok
 
 
-def test_two_faults_that_cancel_are_both_found() -> None:
+def test_a_line_that_is_right_all_the_same_is_not_accused() -> None:
     names = small()
     report = checked(names, dh=-names["dh"])
-    assert {row.name: row.cause for row in report.culprits} == {"h": "F13", "hpre": "F13"}
+    assert {row.name: row.cause for row in report.culprits} == {"h": "F13"}
+    assert report["hpre"].ok and report["W"].ok
 
 
 def test_a_gradient_computed_without_the_wrong_one_is_not_accused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -92,6 +93,13 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_folder(tmp_path: Path) -> None:
     assert "is a folder" in refused(tmp_path)
+
+
+def test_what_is_neither_a_file_nor_a_folder(tmp_path: Path) -> None:
+    """Reading a pipe would wait for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "is not a file that can be read" in refused(pipe)
 
 
 def test_a_file_that_is_not_python(tmp_path: Path) -> None:

@@ -84,9 +84,11 @@ def test_gradients_of_names_that_do_not_exist() -> None:
     names["dbnmean"] = names.pop("dbnmeani")
     names["dlogit_max"] = names.pop("dlogit_maxes")
     report = check(names["loss"], names)
+    assert report.unjudged == ("dbnmean (is bnmeani meant?)", "dlogit_max (is logit_maxes meant?)")
+    assert report.open == ("logit_maxes", "bnmeani")
     said = one_line(str(report))
-    assert "dbnmean is not judged: there is no tensor bnmean (is bnmeani meant?)" in said
-    assert "dlogit_max is not judged: there is no tensor logit_max (is logit_maxes meant?)" in said
+    assert "computed but not judged: dbnmean (is bnmeani meant?), dlogit_max (is logit_maxes meant?)" in said
+    assert "no gradient yet: logit_maxes, bnmeani" in said
     assert len(report.rows) == 24 and not report.culprits
 
 

@@ -161,6 +161,23 @@ def test_a_number_of_the_line_itself(
     assert said in found.likely
 
 
+def test_a_factor_of_one_is_no_quotient_of_a_size_and_itself(fault_of: Make) -> None:
+    values = layer(8, 5)
+    fault = fault_of(values, "x", 1.0009 * own(values), allowed=2e-3)
+    found = meaning(fault, 1.0009)
+    assert found is not None and found.odd and found.factor == "1.0009"
+
+
+@pytest.mark.parametrize("power", [0, 1, 2])
+def test_the_exponents_zero_one_and_two_are_no_factors(fault_of: Make, power: int) -> None:
+    """Of x**2 the factor 2 has a search of its own; 1 changes nothing, and 0 is no divisor."""
+    x = torch.linspace(0.5, 1.5, 21, dtype=torch.float64).reshape(7, 3).requires_grad_()
+    y = x**power + x.exp()
+    values = dict(x=x, y=y, loss=(y * torch.linspace(1, 2, 21, dtype=torch.float64).reshape(7, 3)).sum())
+    found = means(fault_of, values, 1.37)
+    assert found is not None and found.odd and "exponent" not in found.likely
+
+
 @pytest.mark.parametrize(
     ("divisor", "whole"), [(3 * (1 + 5e-7), True), (3 * (1 + 2e-6), False), (-32.0, True), (2.5, False), (0.4, False)]
 )

@@ -80,6 +80,14 @@ def test_a_share_that_is_no_product_is_left_alone(fault_of: Make) -> None:
     assert not list(other_factor(fault_of(values, "x", up(values) @ x.detach())))
 
 
+def test_a_value_of_zeros_is_no_factor(fault_of: Make) -> None:
+    x, W, V = draw(4, 4, seed=0).requires_grad_(), torch.zeros(4, 4).double().requires_grad_(), draw(4, 4, seed=2)
+    y = x @ W + x @ V.requires_grad_()
+    values = dict(x=x, W=W, V=V, y=y, loss=(y * draw(4, 4, seed=3)).sum())
+    (found,) = other_factor(fault_of(values, "x", up(values) @ V.detach()))
+    assert found.next == "use dy @ V.mT"
+
+
 def test_products_of_batches(fault_of: Make) -> None:
     """A batch is kept where the value has it, and summed where it has not."""
     x, W = draw(3, 4, 5, seed=0).requires_grad_(), draw(5, 4, seed=1).requires_grad_()

@@ -122,7 +122,9 @@ def test_a_constant_within_a_hundredth_of_a_quarter_is_meant_as_one(off: float, 
     assert _plain(0.1) == 0.1 and _plain(-2.01) == -2.0
 
 
-@pytest.mark.parametrize(("c", "named"), [(1.0, False), (1.0005, False), (1.002, True)])
+@pytest.mark.parametrize(
+    ("c", "named"), [(1.0, False), (1.0005, False), (1.0009, False), (1.0012, True), (1.002, True)]
+)
 def test_a_constant_that_is_off_by_a_thousandth_is_said(fault_of: Make, c: float, named: bool) -> None:
     values = product()
     fault = fault_of(values, "x", c * up(values) * number(values, "w") ** 2, allowed=2e-3)

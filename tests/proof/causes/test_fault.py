@@ -202,6 +202,13 @@ def test_a_block_that_is_no_block_has_none(fault_of: Make) -> None:
     assert fault.parts[0].alone and fault.parts[0].subject == "your gradient"
 
 
+def test_a_block_from_which_nothing_comes_back_has_none(fault_of: Make) -> None:
+    x = torch.linspace(1, 2, 20, dtype=torch.float64).reshape(5, 4).requires_grad_()
+    a, b = x[1:4, :3] * 0.0, x.sin()
+    fault = fault_of(dict(x=x, a=a, b=b, loss=a.sum() + b.sum()), "x", torch.zeros(5, 4, dtype=torch.float64))
+    assert [part.window for part in fault.parts] == [(slice(None), slice(None))] * 2
+
+
 def test_only_gradients_from_further_up_are_at_hand(fault_of: Make) -> None:
     values = two_readers() | {}
     x, u = values["x"], values["u"]

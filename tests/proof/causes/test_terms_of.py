@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from backproof.proof.causes import terms_of
 from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.terms_of import taken_apart
+from backproof.proof.graph.passes import share
 
 Make = Callable[..., Fault]
 
@@ -76,6 +78,18 @@ def test_up_to_twenty_four_ways_are_told_apart(fault_of: Make, count: int, lengt
     values = dict(x=x, **readers, loss=torch.stack([(value**2).sum() for value in readers.values()]).sum())
     found = terms(fault_of, values, without=tuple(readers))
     assert len(found) == count and {len(path) for path, _ in found} == {length}
+
+
+def test_once_there_are_too_many_ways_no_more_are_followed(fault_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a backward pass: 25 of 60 show that there are too many."""
+    x = X.clone().requires_grad_()
+    readers = {f"r{number}": x * (number + 2.0) for number in range(60)}
+    values = dict(x=x, **readers, loss=torch.stack([(value**2).sum() for value in readers.values()]).sum())
+    fault = fault_of(values, "x", torch.zeros(6, dtype=torch.float64), without=tuple(readers))
+    passes: list[str] = []
+    monkeypatch.setattr(terms_of, "share", lambda graph, *rest: passes.append(rest[0]) or share(graph, *rest))
+    found = list(terms_of._paths(fault.case, "x", ()))
+    assert len(passes) == 25 and len(found) == 60
 
 
 def test_ways_beyond_the_limit_inside_one_reader_are_not_followed(fault_of: Make) -> None:

@@ -9,7 +9,6 @@ from torch.utils.checkpoint import checkpoint
 
 from backproof.proof.graph.node import (
     NotSavedError,
-    _signed,
     dtype_at,
     kind,
     only_backward_goes_through,
@@ -18,6 +17,7 @@ from backproof.proof.graph.node import (
     saved_dims,
     saved_value_changed,
     shape_at,
+    signed,
     version,
     was_changed,
     was_freed,
@@ -99,4 +99,4 @@ def test_autograds_words_for_a_checkpoint_of_the_old_kind() -> None:
 
 
 def test_a_dimension_is_a_number_of_64_bits_with_a_sign() -> None:
-    assert [_signed(dim) for dim in (0, 3, 2**63 - 1, 2**63, 2**64 - 1)] == [0, 3, 2**63 - 1, -(2**63), -1]
+    assert [signed(dim) for dim in (0, 3, 2**63 - 1, 2**63, 2**64 - 1)] == [0, 3, 2**63 - 1, -(2**63), -1]

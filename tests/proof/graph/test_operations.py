@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import re
 from collections import Counter
@@ -119,6 +120,43 @@ def test_the_rounded_terms_have_the_shapes_of_what_is_sent_and_are_no_smaller(na
         assert gradient is not None
         assert all(term.shape == gradient.shape for term in terms)
         assert bool((torch.stack(terms).abs().sum(0) >= 0.999 * gradient.abs()).all())
+
+
+VARIANTS: dict[str, Callable[[], Tensor]] = {
+    "GELU by tanh": lambda: functional.gelu(leaf(4, 3), approximate="tanh"),
+    "a variance of the sample": lambda: torch.var(leaf(4, 3), correction=None),
+    "a variance of all there is": lambda: leaf(4, 3).var(1, correction=0),
+    "a variance with another correction": lambda: leaf(4, 3).var(0, correction=2),
+    "a standard deviation of all there is": lambda: leaf(4, 3).std((0, 1), correction=0),
+    "layer normalisation without a weight": lambda: functional.layer_norm(leaf(4, 3, 5), (5,)),
+    "batch normalisation without a weight": lambda: functional.batch_norm(leaf(4, 3), None, None, training=True),
+    "group normalisation without a weight": lambda: functional.group_norm(leaf(4, 6, 5), 2),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_terms_of_every_variant_add_up_to_what_pytorch_sends(name: str) -> None:
+    y = VARIANTS[name]()
+    node, g = y.grad_fn, leaf(*y.shape, seed=2).detach()
+    expected = sent_by(y, g)[0]
+    assert expected is not None and node is not None
+    terms = written_terms(node, g) or rounded_terms(node, g)[0]
+    torch.testing.assert_close(torch.stack(terms).sum(0), expected)
+
+
+def test_running_statistics_are_constants() -> None:
+    y = functional.batch_norm(leaf(4, 3), torch.zeros(3).double(), torch.ones(3).double())
+    assert written_terms(y.grad_fn, torch.ones(4, 3)) == () and rounded_terms(y.grad_fn, torch.ones(4, 3)) == {}
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 0.57), (torch.float64, 0.01)])
+def test_the_error_of_a_series_that_is_broken_off_is_the_one_measured(dtype: torch.dtype, size: float) -> None:
+    """Of the exponential of one number, whose derivative is itself; up to twice as much may be met elsewhere."""
+    a = torch.tensor([[size]], dtype=dtype, requires_grad=True)
+    y = torch.linalg.matrix_exp(a)
+    (da,) = torch.autograd.grad(y, a, torch.full_like(y, 1e-3), retain_graph=True)
+    off = abs(float(da.double()) / (1e-3 * math.exp(float(a.detach().double()))) - 1)
+    assert 0.5 < off / operation(y.grad_fn).coarse[dtype] < 2
 
 
 def test_terms_of_what_was_freed_are_not_known() -> None:

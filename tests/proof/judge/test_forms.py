@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph, trace
-from backproof.proof.judge.forms import Form, excuse_heirs, form_of
+from backproof.proof.judge.forms import Form, _fitted, excuse_heirs, form_of
 from backproof.proof.verdict.decide import Known
 
 
@@ -124,3 +124,14 @@ def test_a_wrong_shape_below_a_right_one_is_its_own() -> None:
     assert heirs({"z": (5, 3, 4), "y": (7, 3, 4)})["y"].known is Known.OTHER_SHAPE
     assert heirs({"z": (5, 3, 4), "y": (3, 4)})["y"].known is None
     assert heirs({"y": (5, 3, 4)})["y"].known is Known.OTHER_SHAPE  # nobody gave dz
+
+
+def test_a_gradient_on_another_device_is_moved_and_then_judged() -> None:
+    """A value on the meta device stands in for one on an accelerator, which not every machine has."""
+    value = torch.empty(3, device="meta")
+    moved = _fitted("dx", "x", value, torch.ones(3))
+    assert moved.known is Known.OTHER_DEVICE and "move it with dx.to(x.device)" in moved.message
+    assert moved.gradient is not None and moved.gradient.is_meta
+    assert _fitted("dx", "x", value, torch.ones(4)).known is Known.OTHER_SHAPE
+    nowhere = _fitted("dx", "x", torch.ones(3), value)  # nothing can be moved from there
+    assert nowhere.known is Known.OTHER_DEVICE and nowhere.gradient is None

@@ -92,6 +92,7 @@ def test_a_loss_that_depends_on_none_of_the_values_is_remarked_on() -> None:
         (torch.empty(0), torch.empty(0), (True, True, 0.0)),
         (torch.ones(2), torch.tensor([1.0, float("nan")]), (False, False, None)),
         (torch.tensor([0.0, 1.0]).to_sparse(), torch.tensor([0.0, 1.0]), (True, True, 0.0)),
+        (torch.ones(2), torch.ones(2, dtype=torch.complex64), (False, True, None)),
         (None, torch.ones(2), (False, False, None)),
         (torch.ones(2), None, (False, False, None)),
     ],
@@ -99,6 +100,14 @@ def test_a_loss_that_depends_on_none_of_the_values_is_remarked_on() -> None:
 @pytest.mark.filterwarnings("ignore:Casting complex values")
 def test_the_comparison_with_autograds_own(given: Tensor | None, own: Tensor | None, compared: tuple) -> None:
     assert _compared(given, own) == compared
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors.*", "ignore:.*quantiz.*")
+def test_nested_and_quantized_numbers_are_not_compared() -> None:
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    quantized = torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8)
+    for given in (nested, quantized):
+        assert _compared(given, torch.ones(2)) == (False, False, None)
 
 
 def test_of_several_names_for_one_tensor_the_best_gradient_is_handed_on() -> None:

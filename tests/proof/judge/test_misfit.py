@@ -82,6 +82,7 @@ def test_a_missing_gradient_says_from_what_to_compute_it() -> None:
     ("change", "cause", "said", "mends"),
     [
         (lambda d: d.double(), None, "its numbers are right as far as that dtype goes", True),
+        (lambda d: d.double() * (1 + 5e-7), None, "its numbers are right as far as that dtype goes", True),
         (lambda d: d.bfloat16(), "F5", "its numbers are right as far as that dtype goes", False),
         (lambda d: d.double() * 1.001, None, "its numbers are wrong as well", False),
         (lambda d: (d * 5).bfloat16(), None, "its numbers are wrong as well", False),

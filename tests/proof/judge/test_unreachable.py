@@ -38,6 +38,37 @@ def test_a_gradient_that_would_be_right_if_the_value_were_read(off: float, fits:
     assert "next: see whether y = a * 3 should read b in place of a" in row.message
 
 
+def test_of_several_lines_that_might_have_read_it_the_one_that_fits_is_named() -> None:
+    names = network()
+    z = names["x"] * 5.0
+    loss = names["loss"] + z.sum()
+    message = judge({**names, "z": z, "loss": loss}, {"b": UP}, loss)["b"].message
+    assert "your db is what y would send back" in message and "x * 5" not in message
+
+
+def test_a_line_that_could_not_have_read_it_is_not_named() -> None:
+    """It reads a value of another shape, one that the unused value is not computed from, or leads to it."""
+    names = network()
+    total = names["a"].sum()
+    w = torch.ones(6, dtype=torch.float64, requires_grad=True)
+    v = w * 2.0
+    loss = v.sum() + (names["x"].sum() * 2.0)
+    for values, name in (
+        (dict(a=names["a"], total=total, y=names["y"], loss=names["loss"]), "total"),
+        (dict(w=w, v=v, a=names["a"], b=names["b"], loss=loss), "b"),
+    ):
+        message = judge(values, {name: torch.ones_like(values[name])}, values["loss"])[name].message
+        assert f"nothing on the way to dloss reads {name}." in message
+
+
+def test_a_parameter_that_was_updated_is_not_said_to_have_been_changed() -> None:
+    w, x = torch.ones(6, requires_grad=True), torch.ones(6, requires_grad=True)
+    with torch.no_grad():
+        w.add_(1)
+    row = judge(dict(w=w, x=x), {"w": torch.ones(6)}, (x * 2.0).sum())["w"]
+    assert row.cause == "F4" and "changed in place" not in row.message
+
+
 def test_the_last_of_a_chain_is_the_culprit_and_the_others_follow() -> None:
     names = network()
     c = names["b"].sin()

@@ -58,6 +58,26 @@ def test_a_right_line_is_right_again(replay: Callable, options: dict) -> None:
     assert made(replay, right, **options) == []
 
 
+@pytest.mark.parametrize(
+    ("replay", "options"), [(again.random_upstream, {}), (again.upstream_layout, {"layout": STRIDED})]
+)
+def test_other_numbers_are_sent_than_in_the_first_run(replay: Callable, options: dict) -> None:
+    """Also for a loss of one number, which had an upstream gradient of 1."""
+    for forward in (lambda x: {"y": x.exp()}, lambda x: {"y": x.exp().sum()}):
+        sent: list[Tensor] = []
+
+        def looks(v: Values, dy: Tensor, sent: list[Tensor] = sent) -> Values:
+            sent.append(dy.clone())
+            return {"x": torch.zeros(5, 3)}
+
+        proof, ledger = proof_of(looks, forward)
+        first = sent[0]
+        sent.clear()
+        replay(proof, ledger, **options)
+        assert all(not bool((dy == first).any()) for dy in sent)
+        assert sent or (options and first.dim() == 0)  # one number has no layout
+
+
 def test_state_between_calls() -> None:
     calls: list[int] = []
 
@@ -194,7 +214,7 @@ def test_a_size_that_backward_does_not_take() -> None:
     assert "make it work there too, or skip this replay" in row.message
 
 
-@pytest.mark.parametrize(("n", "causes"), [(7, ["F12"]), (2, [])])
+@pytest.mark.parametrize(("n", "causes"), [(7, ["F12"]), (3, ["F12"]), (2, [])])
 def test_a_known_count_is_looked_at_again_where_the_size_is_another(n: int, causes: list[str]) -> None:
     """A factor 5 where n is 5 may be a count or a constant; sizes of one and two tell nothing."""
     proof, ledger = proof_of(lambda v, dy: {"x": 5 * dy * v["y"]})

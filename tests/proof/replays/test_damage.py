@@ -67,6 +67,17 @@ def test_the_line_that_writes_into_the_upstream_gradient_is_named() -> None:
     assert 'dh = dy.mul_(v["y"])' in row.message and "the upstream gradient: largest change" in row.message
 
 
+def writes_twice(v: Values, dy: Tensor) -> Values:
+    dh = dy.mul_(v["y"])
+    dh = dy.add_(0.0)
+    return {"h": dh, "x": dh * v["w"], "w": dh * v["x"]}
+
+
+def test_of_several_writes_the_first_is_quoted() -> None:
+    message = damage(writes_twice).rows["h"].message
+    assert 'dh = dy.mul_(v["y"])' in message and "add_" not in message.partition("next:")[0]
+
+
 def writes_value_early(v: Values, dy: Tensor) -> Values:
     dh = dy * v["y"]
     dw = v["x"].mul_(dh)

@@ -159,6 +159,18 @@ def test_a_value_that_is_called_like_a_gradient_is_not_taken_for_one() -> None:
     assert found["dx"] is not None and found["dx"].tolist() == [2.0, 2.0]
 
 
+def test_none_says_nothing_of_how_gradients_are_called() -> None:
+    """Of what is returned, only what is a gradient tells whether the names are the values' own."""
+
+    def forward(x: Tensor, dx: Tensor) -> dict[str, Tensor]:
+        return {"y": x * dx}
+
+    given = {"x": torch.ones(2), "dx": torch.ones(2)}
+    functions = Functions(forward, lambda v, dy: {"dx": dy, "dother": None}, given)
+    found = run_backward(functions, run_forward(functions), torch.ones(2)).gradients
+    assert found["dx"] is not None and found["x"] is None
+
+
 @pytest.mark.parametrize(
     ("returned", "said"),
     [

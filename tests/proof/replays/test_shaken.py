@@ -65,6 +65,25 @@ def test_a_line_that_does_not_read_the_noise_is_right_for_a_zero() -> None:
     assert found(lambda d: torch.full((4, 1), 1e-9))[0] is None
 
 
+def test_a_loss_whose_backward_function_takes_no_upstream_gradient_gets_one() -> None:
+    """m is taken from each of five columns and added five times: what the loss sends to it directly counts, too."""
+
+    def forward(x: Tensor, m: Tensor) -> dict[str, Tensor]:
+        shifted = x - m
+        return {"shifted": shifted, "loss": shifted.sum() + 5 * m.sum()}
+
+    def backward(v: dict[str, Tensor]) -> dict[str, Tensor]:
+        dshifted = torch.ones_like(v["shifted"])
+        return {"shifted": dshifted, "x": dshifted.clone(), "m": 5 * torch.ones(4, 1) - dshifted.sum(1, keepdim=True)}
+
+    pair = Pair(Functions(forward, backward, inputs))
+    trial = pair.tried(FIRST)
+    ledger = Ledger(trial.rows)
+    assert ledger.rows["m"].verdict is Verdict.NOT_TESTABLE
+    (row,) = shaken(pair.functions, trial, ledger)
+    assert row.name == "m" and row.verdict is Verdict.ROUNDING
+
+
 def test_where_everything_can_be_tested_nothing_is_shaken() -> None:
     pair = Pair(Functions(lambda x: {"y": x * 2.0}, lambda v, dy: {"x": 2 * dy}, {"x": torch.ones(3)}))
     trial = pair.tried(FIRST)

@@ -40,6 +40,7 @@ def test_bits_rounding_and_errors() -> None:
     assert row_of(off(2 * EPS)).verdict is Verdict.ROUNDING
     wrong = row_of(off(1e-3))
     assert wrong.verdict is Verdict.WRONG and wrong.culprit and wrong.evidence is not None
+    assert wrong.evidence.got == pytest.approx(0.501) and wrong.evidence.expected == 0.5
     assert wrong.evidence.worst_index == (2, 1) and wrong.max_difference == pytest.approx(1e-3, rel=1e-3)
     assert wrong.label == "output" and not wrong.exact and not wrong.approximate
 

@@ -94,7 +94,7 @@ def test_a_gradient_of_a_wrong_shape_is_a_root_although_it_is_not_compared() -> 
     values = chain()
     found = judged(values, {"a": gradient(values, "a") * 5}, {"b": Known.OTHER_SHAPE})
     assert "b" not in found.found
-    assert found.found["a"].decision == (Known.BEHIND_A_SHAPE, ("b",), False)
+    assert found.found["a"].decision == (Known.BEHIND_A_SHAPE, ("b",), False, False)
 
 
 def test_a_shape_that_is_inherited_is_nobodys_root() -> None:

@@ -13,7 +13,16 @@ from backproof.proof.check import check
 from backproof.proof.graph.graph import trace
 from backproof.proof.report.report import Report
 from backproof.proof.report.rows import PROVED
-from backproof.proof.verdict.yardstick import MULTIPLE, Yardstick, allowance, outside, signed, within, yardsticks
+from backproof.proof.verdict.signs import signed
+from backproof.proof.verdict.yardstick import (
+    MULTIPLE,
+    Yardstick,
+    _squares_vanish,
+    allowance,
+    outside,
+    within,
+    yardsticks,
+)
 
 FLOATS = [torch.float32, torch.float64]
 
@@ -311,6 +320,39 @@ def test_a_reader_larger_than_the_value_brings_no_more_than_its_gradient() -> No
     r = 100 + v * 0.0
     found = yardsticks(trace(dict(v=v, r=r), r.sum()), {"r": torch.ones(5)}, {"v": torch.zeros(5)})["v"]
     assert found.fine[0].item() == pytest.approx(allowance(found.eps, found.terms), rel=1e-3)
+
+
+def test_a_number_that_is_not_finite_excuses_nothing() -> None:
+    """What is allowed beside an infinite gradient would be infinite, and every number right."""
+    w = leaf(torch.ones(3))
+    graph = trace(dict(w=w), (w * 2.0).sum())
+    expected = torch.tensor([math.inf, math.nan, 2.0])
+    found = yardsticks(graph, {}, {"w": expected})["w"]
+    assert bool(found.allowed.isfinite().all()) and bool(found.fine.isfinite().all())
+    assert outside(torch.tensor([3.0, 3.0, 2.0]), expected, found.allowed).tolist() == [True, True, False]
+
+
+def test_an_element_without_terms_is_allowed_what_the_others_need() -> None:
+    """The root of the mean square of all elements; also where their squares would overflow or vanish."""
+    for size in (1.0, 1e30, 1e-30):
+        w = leaf(torch.ones(4))
+        graph = trace(dict(w=w), (w * torch.tensor([0.0, size, size, size])).sum())
+        found = yardsticks(graph, {}, {"w": torch.zeros(4)})["w"]
+        unit = allowance(found.eps, found.terms) * size
+        assert 0.75 * 0.75**0.5 < float(found.allowed[0]) / unit < 1.25 * 0.75**0.5
+        assert float(found.fine[0]) < 1e-3 * unit
+
+
+def test_an_empty_value_and_one_without_terms_have_a_yardstick() -> None:
+    for w in (leaf(torch.ones(0, 3)), leaf(torch.ones(2, 3))):
+        found = yardsticks(trace(dict(w=w), (w * 0.0).sum()), {}, {"w": torch.zeros_like(w)})["w"]
+        assert found.allowed.shape == w.shape and bool((found.allowed < 1e-30).all())
+
+
+def test_in_float16_a_reader_that_vanishes_brings_nothing() -> None:
+    """The bound below which squares vanish would be 8 there, and every reader's gradient in doubt."""
+    assert _squares_vanish(torch.float16) == 0.0
+    assert _squares_vanish(torch.float32) == pytest.approx(9.1e-13, rel=0.01)
 
 
 def terms(loss: Tensor, **values: Tensor) -> dict[str, float]:

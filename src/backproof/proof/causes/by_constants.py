@@ -119,7 +119,8 @@ def meaning(fault: Fault, c: float, *, ratios: bool = True) -> Meaning | None:
         return found
     for first, one in sizes(fault).items():
         for second, other in sizes(fault).items():
-            if ratios and min(first, second) > 1 and fault.informative > 3 and near(first / second):
+            apart = first != second and min(first, second) > 1
+            if ratios and apart and fault.informative > 3 and near(first / second):
                 likely = f"; {first} is {one} and {second} is {other}: the sum is divided by the wrong one"
                 step = f"divide by {first}, not {second}"
                 return Meaning(Cause.WRONG_DENOMINATOR, f"{first}/{second}", likely, step, second / first)

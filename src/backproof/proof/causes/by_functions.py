@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backproof.proof.causes.case import Finding, Part
 from backproof.proof.causes.fault import Fault
+from backproof.proof.causes.sample import evenly
 from backproof.proof.report.cause import Cause
 
 _DISTINCT = 6  # different values of X that a function must be seen at, since two weights fit any two
@@ -195,7 +196,7 @@ def _clear(fault: Fault, part: Part, upstream: Tensor) -> Tensor:
     found = (upstream.abs() > _TELLING * fault.measure[part.window]).flatten().nonzero().flatten()
     if len(found) <= _CLEAR:
         return found
-    return found[torch.linspace(0, len(found) - 1, _CLEAR, device=found.device).round().long()]
+    return found[evenly(len(found), _CLEAR, found.device)]
 
 
 def _neighbours(fault: Fault, part: Part, *, gradients: bool = False) -> Iterator[tuple[str, Tensor]]:

@@ -12,6 +12,7 @@ from backproof.proof.causes.by_monomials import others
 from backproof.proof.causes.case import Finding, Part
 from backproof.proof.causes.fault import Fault
 from backproof.proof.report.cause import Cause
+from backproof.proof.verdict.fit import fitted_factor
 
 
 class Form(NamedTuple):
@@ -82,8 +83,7 @@ def _right(fault: Fault, part: Part) -> Product | None:
         if not value.is_floating_point():
             continue
         for form, made in _products(part.upstream, value.double(), part.expected.shape):
-            size = float(made.flatten().dot(made.flatten()))
-            c = float(made.flatten().dot(part.expected.flatten())) / size if size else 0.0
+            c = fitted_factor(part.expected, made)
             if c and bool(((c * made - part.expected).abs() <= fault.allowed[part.window]).all()):
                 return Product(form, name, value.double(), made, c)
     return None

@@ -32,6 +32,7 @@ class Case:
     autograds: Mapping[str, Tensor | None]
     blames: Blames
     label: Callable[[str], str]
+    whole_pass: bool = True  # whether all values are of the forward pass that the output comes from
 
     @property
     def arriving(self) -> Mapping[str, Tensor | None]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.causes.case import Case, Finding, Part, Term
+from backproof.proof.causes.sample import evenly
 from backproof.proof.causes.terms_of import taken_apart
 from backproof.proof.graph.formula import formula, write
 from backproof.proof.graph.node import Place, dense, dtype_at, shape_at
@@ -21,6 +22,7 @@ __all__ = ["Case", "Fault", "Finding", "Part", "Term"]
 
 
 _PASSES = 1200  # backward passes that the search for one cause may take: seconds, in a large network
+_VISITS = 600_000  # operations that they may go through: a pass back through a long recurrence takes a second itself
 _STAGES = 6  # places without a name between a value and its reader that are tried, those next to the value first
 _SAMPLE = 96  # elements on which a candidate must fit before it is compared in full, for speed alone
 _PRECISE = 5e-3  # float16's relative rounding is below, bfloat16's above
@@ -40,7 +42,7 @@ class Fault:
         self.got, self.expected = self.given.double(), blamed.numbers.expected.double()
         self.allowed = self.yardstick.allowed.double()
         self.readers = case.graph.readers[blamed.name]
-        self.passes = [_PASSES]  # shared with `inside`
+        self.passes = iter(range(min(_PASSES, _VISITS // len(self.graph.nodes))))  # shared with `inside`
 
     @property
     def d(self) -> str:
@@ -75,8 +77,7 @@ class Fault:
         """Elements to try a candidate on: half where the gradient is most wrong, half spread evenly."""
         size = self.difference.flatten().abs().nan_to_num(0.0)
         half = min(_SAMPLE // 2, size.numel())
-        spread = torch.linspace(0, size.numel() - 1, half).round().long().to(size.device)
-        return torch.cat([size.topk(half).indices, spread])
+        return torch.cat([size.topk(half).indices, evenly(size.numel(), half, size.device)])
 
     def explains(self, candidate: Tensor) -> bool:
         """Whether `candidate` is the user's gradient to rounding, and far closer to it than the right one."""
@@ -207,8 +208,7 @@ class Fault:
 
     def back(self, reader: str, upstream: Tensor, start: Place | None = None) -> Tensor | None:
         """The same for any reader, or from `start` on the way. None once too many passes were asked for."""
-        self.passes[0] -= 1
-        if self.passes[0] < 0:
+        if next(self.passes, None) is None:
             return None
         at = start or self.graph.places[reader]
         upstream = upstream.to(dtype_at(at)).expand(shape_at(at))

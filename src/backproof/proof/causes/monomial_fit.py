@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backproof.proof.causes.case import Part
 from backproof.proof.causes.fault import Fault
+from backproof.proof.causes.sample import evenly
 
 _TAKE = 10  # indices of each dimension that a formula is tried on: the worst five, and five spread evenly
 _FIRST_FIT = 5e-3  # misfit there; all elements are held against their rounding afterwards
@@ -64,7 +65,7 @@ class Bench:
             size = self.full[dim]
             peak = wrong.movedim(dim - offset, 0).reshape(size, -1).amax(1)
             worst = peak.topk(min(_TAKE // 2, size)).indices
-            even = torch.linspace(0, size - 1, min(_TAKE - _TAKE // 2, size), device=worst.device).round().long()
+            even = evenly(size, min(_TAKE - _TAKE // 2, size), worst.device)
             self.indices[dim] = torch.cat([worst, even]).unique()
         self.lost = tuple(dim for dim in range(len(self.full)) if dim not in self.kept)
 

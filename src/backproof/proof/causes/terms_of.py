@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from torch import Tensor
 
@@ -24,9 +25,15 @@ def taken_apart(case: Case, name: str) -> Iterator[Term]:
             yield Term(dense(tensor).double(), path, within)
 
 
-def _paths(case: Case, name: str, below: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+def _paths(case: Case, name: str, below: tuple[str, ...]) -> list[tuple[tuple[str, ...], Tensor]]:
     """Every way from a gradient that was given to `name`, and what it brings to the last stop before."""
-    found: list[tuple[tuple[str, ...], Tensor]] = []
+    found = list(islice(_ways(case, name, below), _PATHS + 1))
+    if len(found) <= _PATHS:
+        return found  # else too many to tell apart: by reader, then
+    return [((reader,), up) for reader in case.graph.readers[name] if (up := case.upstream(reader)) is not None]
+
+
+def _ways(case: Case, name: str, below: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     for reader in case.graph.readers[name]:
         given = case.handed.get(reader)
         if given is None and reader == case.graph.output:
@@ -34,17 +41,12 @@ def _paths(case: Case, name: str, below: tuple[str, ...]) -> Iterator[tuple[tupl
         if given is None and len(below) >= _DEPTH:
             given = case.upstream(reader)
         if given is not None:
-            found.append(((reader,), given))
+            yield (reader,), given
             continue
         for path, upstream in _paths(case, reader, (*below, name)):
             sent = share(case.graph, path[-1], reader, upstream)
             if sent is not None:
-                found.append(((*path, reader), sent))
-            if len(found) > _PATHS:
-                break
-    if len(found) > _PATHS:  # too many to tell apart: by reader, then
-        found = [((reader,), up) for reader in case.graph.readers[name] if (up := case.upstream(reader)) is not None]
-    yield from found
+                yield (*path, reader), sent
 
 
 def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[tuple[Tensor, str]]:

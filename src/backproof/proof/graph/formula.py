@@ -51,7 +51,7 @@ def _written(graph: Graph, at: Place, depth: int, *, top: bool = False) -> str |
 
 def _takes_all(at: Place) -> bool:
     """As x[:, 1:] takes all rows: in older versions of PyTorch a step of its own."""
-    child, output = at[0].next_functions[0]
+    ((child, output),) = at[0].next_functions
     return child is not None and shape_at((child, output)) == shape_at(at)
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from backproof.proof.graph.node import Node, Place, consumed, place, saved_value_changed
+from backproof.proof.graph.node import Node, Place, consumed, is_leaf, place, saved_value_changed
 
 OUTPUT = "the output"  # what an output without a name is called
 
@@ -53,6 +53,39 @@ class Graph:
         """The same for any value, also one that the output does not depend on."""
         name = self.twin(name)
         return self.inputs[name] if name in self.inputs else _named_inputs(self, name)
+
+    def collapsed(self, name: str) -> list[str]:
+        """The values behind several steps of the way back to `name`, nearest first: all its terms come through each.
+
+        A formula for these steps at once has such a value's gradient upstream.
+        """
+        users = self._users(name)
+        order = [other for other in reversed(self.names) if other in users and self.twin(other) == other]
+        through = [other for other in order if self._all_go_through(name, other)]
+        return [other for other in through if (other,) != self.readers[name]]
+
+    def _users(self, name: str) -> set[str]:
+        """All named values that are computed from `name`, directly or not."""
+        found: set[str] = set()
+        stack = [name]
+        while stack:
+            new = set(self.readers[stack.pop()]) - found
+            found |= new
+            stack += new
+        return found - {name}
+
+    def _all_go_through(self, name: str, other: str) -> bool:
+        """Whether no way from the output back to `name` passes `other` by."""
+        seen, stack = {name}, [name]
+        while stack:
+            one = stack.pop()
+            if self.places[one] == self.places[self.output]:
+                return False
+            for reader in self.readers[one]:
+                if reader != other and reader not in seen:
+                    seen.add(reader)
+                    stack.append(reader)
+        return True
 
     def twin(self, name: str) -> str:
         """The first name of the tensor that `name` names; mostly `name` itself."""
@@ -139,6 +172,22 @@ def without_changed(graph: Graph) -> Graph:
                 seen.add(at[0])
                 behind.append(at[0])
     return replace(graph, blocked=frozenset(name for name, at in graph.places.items() if at in blocked))
+
+
+def replaces_a_used_one(graph: Graph, name: str) -> bool:
+    """Whether a value that the output does not depend on is made from a nameless one that it does depend on.
+
+    So it is where a value was changed in place after use: the name has gone on to the new tensor.
+    """
+    seen, stack = set(), [graph.places[name][0]]
+    while stack:
+        for _, at in consumed(stack.pop()):
+            if at in graph.used and at not in graph.owners and not is_leaf(at):
+                return True
+            if at not in graph.used and at not in graph.owners and at[0] not in seen:
+                seen.add(at[0])
+                stack.append(at[0])
+    return False
 
 
 def _named_inputs(graph: Graph, name: str) -> tuple[str, ...]:

@@ -48,6 +48,11 @@ def is_leaf(at: Place) -> bool:
     return not at[0].next_functions
 
 
+def leaf_at(at: Place) -> Tensor | None:
+    """The parameter or input whose gradient ends here; None where something is behind."""
+    return getattr(at[0], "variable", None) if is_leaf(at) else None
+
+
 class NotSavedError(LookupError):
     """A node has no such value, or has it no more: it was freed, or changed in place since."""
 
@@ -68,11 +73,12 @@ def saved_dims(node: Node, rank: int) -> tuple[int, ...]:
     """The dimensions that the node runs over, which count from the front; none named means all."""
     dims = saved(node, "dim")
     dims = (dims,) if isinstance(dims, int) else dims or range(rank)
-    return tuple(_signed(dim) % max(1, rank) for dim in dims)
+    return tuple(signed(dim) % max(1, rank) for dim in dims)
 
 
-def _signed(dim: int) -> int:
-    return dim - 2**64 if dim >= 2**63 else dim  # negative ones are stored unsigned
+def signed(dim: int) -> int:
+    """A dimension as it was given: nodes keep negative ones as unsigned numbers."""
+    return dim - 2**64 if dim >= 2**63 else dim
 
 
 def saved_value_changed(node: Node) -> bool:

@@ -7,7 +7,7 @@ put on a node of the graph, never on a tensor, and taken off again: the user's t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch.autograd.graph import GradientEdge
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import Node, Place, PreHook, consumed, is_leaf, was_changed
 
-_SMALL = 5_000_000  # elements; below, threads do not pay
+_SMALL = 5_000_000  # elements; below, threads do not pay: for speed alone
 
 
 def autograds(graph: Graph) -> dict[str, Tensor | None]:
@@ -61,11 +61,14 @@ def between(graph: Graph, reader: str, value: str) -> list[Place]:
     """The places without a name on the ways from `reader` back to `value`, those next to the value first."""
     start, end = graph.places[reader][0], graph.places[value]
     behind: dict[Place, list[Place]] = {}
+    outputs: dict[Node, list[Place]] = {}
     stack, seen = [start], {start}
     while stack:
         node = stack.pop()
-        own = [at for at in behind if at[0] == node]
+        own = list(outputs.get(node, ()))
         for _, at in consumed(node):
+            if at not in behind:
+                outputs.setdefault(at[0], []).append(at)
             behind.setdefault(at, []).extend(own)
             if at not in graph.owners and at[0] not in seen:
                 seen.add(at[0])
@@ -122,7 +125,9 @@ def replace_with(output: int, gradient: Tensor | None) -> PreHook:
 @contextmanager
 def as_recorded(output: Tensor) -> Iterator[None]:
     """Backward passes in the dtypes that the graph was recorded in, also inside torch.autocast."""
-    with torch.autocast(output.device.type, enabled=False), torch.autocast("cpu", enabled=False):
+    with ExitStack() as stack:
+        for device in {output.device.type, "cpu"}:
+            stack.enter_context(torch.autocast(device, enabled=False))
         yield
 
 

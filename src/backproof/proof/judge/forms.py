@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from backproof.proof.graph.graph import Graph
+from backproof.proof.graph.graph import Graph, replaces_a_used_one
 from backproof.proof.graph.node import dense, version
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Applicability
@@ -90,11 +90,14 @@ def form_of(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | No
 
 
 def _blocked(d: str, name: str, graph: Graph) -> str:
-    changed = [one for one in graph.names if version(graph.values[one]) > 0 and not graph.values[one].is_leaf]
+    written = [one for one in graph.names if version(graph.values[one]) > 0 and not graph.values[one].is_leaf]
+    gone_on = [one for one in written if not graph.reaches_output(one) and replaces_a_used_one(graph, one)]
+    changed = gone_on or written  # a name that the graph still reads was changed before it was used
     what = listed(changed) or "a value"
+    was = "was" if len(changed) < 2 else "were"
     new = f"{changed[0]} * 2" if changed else "old * 2"
     return (
-        f"{d}: not judged, since {what} was changed in place after the forward pass had used it, and autograd cannot "
+        f"{d}: not judged, since {what} {was} changed in place after the forward pass had used it, and autograd cannot "
         f"go back past it.\n  next: write a new tensor, as in new = {new}, and run the forward pass again"
     )
 
@@ -105,6 +108,20 @@ def _unreachable(d: str, name: str, value: Tensor, gradient: Tensor | None) -> F
         return Form(Known.UNUSED_AND_ZERO, f"{d}: the output does not depend on {name}, so {given}.")
     fits = gradient.shape == value.shape and gradient.dtype == value.dtype and gradient.device == value.device
     return Form(Known.UNUSED, gradient=dense(gradient.detach()) if fits else None)
+
+
+def same_for_broadcasting(a: torch.Size, b: torch.Size) -> bool:
+    """Whether two shapes differ in dimensions of size 1 at the front only, which broadcasting adds by itself."""
+    shorter, longer = sorted((a, b), key=len)
+    lost = len(longer) - len(shorter)
+    return longer[lost:] == shorter and all(size == 1 for size in longer[:lost])
+
+
+def _with_dimensions_of_one(gradient: Tensor, value: Tensor) -> Tensor | None:
+    """The gradient in its value's shape, where only dimensions of size 1 were lost or added: its numbers are clear."""
+    if [size for size in gradient.shape if size != 1] != [size for size in value.shape if size != 1]:
+        return None
+    return gradient.reshape(value.shape).to(value.dtype)
 
 
 def _fitted(d: str, name: str, value: Tensor, gradient: Tensor) -> Form:
@@ -119,7 +136,7 @@ def _fitted(d: str, name: str, value: Tensor, gradient: Tensor) -> Form:
             return moved
         return Form(Known.OTHER_DEVICE, message, moved.gradient, applicability=Applicability.LOOK)
     if gradient.shape != value.shape:
-        return Form(Known.OTHER_SHAPE)
+        return Form(Known.OTHER_SHAPE, gradient=_with_dimensions_of_one(gradient, value))
     if gradient.dtype != value.dtype:
         return Form(Known.OTHER_DTYPE, gradient=gradient.to(value.dtype))
     if gradient.numel() == 0:

@@ -12,9 +12,10 @@ from backproof.proof.causes.case import Case
 from backproof.proof.graph.graph import Graph, trace, without_changed
 from backproof.proof.graph.node import dense, only_backward_goes_through, was_changed, was_freed
 from backproof.proof.graph.passes import as_recorded, autograds, no_trace, one_thread
-from backproof.proof.judge.forms import Form, Label, excuse_heirs, form_of
+from backproof.proof.judge.forms import Form, Label, excuse_heirs, form_of, same_for_broadcasting
 from backproof.proof.judge.messages import explain
 from backproof.proof.judge.misfit import explain_misfit
+from backproof.proof.judge.second_look import before_the_change, look_again
 from backproof.proof.judge.unreachable import explain_unreachable
 from backproof.proof.report.certainty import Certainty
 from backproof.proof.report.report import Report
@@ -28,6 +29,10 @@ class CannotJudgeError(ValueError):
     """There is nothing to compare with, such as an output without a graph; the message says what to do."""
 
 
+class GraphFreedError(CannotJudgeError):
+    """The graph is gone, and with it what the gradients would be compared with."""
+
+
 def judge(
     values: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor | None],
@@ -35,12 +40,15 @@ def judge(
     upstream: Tensor | None = None,
     *,
     label: Label = lambda name: f"d{name}",
+    whole_pass: bool = True,
 ) -> Report:
     """Compares every gradient with what its line should give; says what is wrong where they differ.
 
     `values` are all named tensors of the forward pass, `gradients` those to be judged, by the same names;
     None is a gradient that should be there and is not. `upstream` is the gradient of `output`, of its shape;
-    it may be left out where `output` is one number. Raises CannotJudgeError where autograd cannot follow `output` back.
+    it may be left out where `output` is one number. Unless all `values` are of one `whole_pass`, those that the
+    output does not depend on may be left over from another, and their gradients are no fault. Raises
+    CannotJudgeError where autograd cannot follow `output` back.
     """
     first = {name: values[name] for name in gradients if name in values}
     tensors = {**first, **values}  # of several names for one tensor, the first with a gradient stands for all
@@ -51,7 +59,7 @@ def judge(
         try:
             graph, own = _own(graph)
             graph, own = _best_twins_first(graph, own, gradients, upstream)
-            return _report(graph, own, followed, gradients, label)
+            return _report(graph, own, followed, gradients, label, whole_pass)
         except RuntimeError as error:
             raise _plainer(error) from error
 
@@ -123,7 +131,7 @@ def _best_twins_first(
 
 def _plainer(error: RuntimeError) -> Exception:
     if was_freed(error):
-        return CannotJudgeError(
+        return GraphFreedError(
             "the graph of the loss is gone: backward() frees it. Run the forward pass again before the check, or call "
             "loss.backward(retain_graph=True)."
         )
@@ -141,18 +149,25 @@ def _report(
     values: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor | None],
     label: Label,
+    whole_pass: bool,
+    *,
+    first_look: bool = True,
 ) -> Report:
     forms = {name: form_of(graph, name, values.get(name), gradient, label) for name, gradient in gradients.items()}
     usable = {name: form.gradient for name, form in forms.items() if form.gradient is not None}
     excuse_heirs(graph, forms, gradients)
     shapes = (Known.OTHER_SHAPE, Known.SHAPE_FROM_ABOVE)
-    misfits = {name: form.known for name, form in forms.items() if form.known in shapes and form.known}
+    misfits = {
+        name: form.known
+        for name, form in forms.items()
+        if form.known in shapes and form.known and not _handed_on(form, gradients[name], graph.values.get(name))
+    }
     unused = frozenset(name for name, form in forms.items() if form.known is Known.UNUSED)
     dead = {name: gradient for name, gradient in usable.items() if name in unused}
     usable = {name: gradient for name, gradient in usable.items() if name not in dead}
     blames = blame(graph, usable, own, misfits)
     handed = {name: gradient for name, gradient in usable.items() if graph.twin(name) == name}
-    case = Case(graph, values, handed, dead, unused, own, blames, label)
+    case = Case(graph, values, handed, dead, unused, own, blames, label, whole_pass)
     order = [name for name in graph.names if name in gradients] + [
         name for name in gradients if name not in graph.places
     ]
@@ -161,7 +176,31 @@ def _report(
         notes.append("the loss depends on none of these values; does it come from another run of the forward pass?")
     with one_thread(graph):
         rows = [_row(name, gradients[name], forms[name], blames.found.get(name), case) for name in order]
-    return Report(tuple(rows), tuple(notes))
+    if first_look and any(row.culprit for row in rows):
+        if not whole_pass:
+            rows, changed = before_the_change(rows, case)
+            notes += changed
+
+        def alone(names: tuple[str, str]) -> Report:
+            given = {name: gradients[name] for name in names if name in gradients}
+            return _report(graph, own, values, given, label, whole_pass, first_look=False)
+
+        rows = [look_again(row, blames.found.get(row.name), case, alone) for row in rows]
+    return Report(tuple(rows), tuple(notes), open=_without_gradient(graph, gradients))
+
+
+def _handed_on(form: Form, gradient: Tensor | None, value: Tensor | None) -> bool:
+    """Whether lines behind a gradient of another shape reckon with it as if it had the right one."""
+    if form.gradient is None or gradient is None or value is None:
+        return False
+    return same_for_broadcasting(gradient.shape, value.shape)
+
+
+def _without_gradient(graph: Graph, gradients: Mapping[str, Tensor | None]) -> tuple[str, ...]:
+    """Named values on the way to the output that nobody has given a gradient for, under any of their names."""
+    given = {graph.twin(name) for name in gradients if name in graph.places}
+    on_the_way = [name for name in graph.names if graph.reaches_output(name) and graph.twin(name) == name]
+    return tuple(name for name in on_the_way if name not in given and name != graph.twin(graph.output))
 
 
 def _row(name: str, given: Tensor | None, form: Form, blamed: Blame | None, case: Case) -> Row:

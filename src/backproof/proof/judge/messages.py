@@ -45,9 +45,11 @@ def _culprit(row: Row, blamed: Blame, case: Case) -> Row:
     fault = Fault(case, blamed)
     if blamed.verdict is Verdict.NOT_FINITE:
         return told(row, fault, _not_finite(fault))
-    if row.name in case.changed_after_use:
+    if row.name in case.changed_after_use and case.whole_pass:
         return told(row, fault, _changed_after_use(fault))
     found = find(fault)
+    if row.name in case.changed_after_use and not _denominator_alone(found):
+        return told(row, fault, _changed_after_use(fault))
     twin = case.graph.twin(row.name)
     if twin != row.name and found and found[0].cause is Cause.DROPPED_TERM:
         d, total = case.d(row.name), case.d(twin)
@@ -58,6 +60,11 @@ def _culprit(row: Row, blamed: Blame, case: Case) -> Row:
         return ruled(row, Known.PART_OF_A_TWIN, message=message)
     causes = tuple(dict.fromkeys(finding.cause for finding in found if finding.cause))
     return told(row, fault, _undecided(found, causes) if len(causes) > 1 else found[0] if found else None)
+
+
+def _denominator_alone(found: tuple[Finding, ...]) -> bool:
+    """In a notebook a name may as well be assigned anew, by a second formula; one that forgets 1/n explains itself."""
+    return {finding.cause for finding in found} == {Cause.WRONG_DENOMINATOR}
 
 
 def _undecided(found: tuple[Finding, ...], causes: tuple[Cause, ...]) -> Finding:
@@ -73,11 +80,12 @@ def _undecided(found: tuple[Finding, ...], causes: tuple[Cause, ...]) -> Finding
 
 
 def _changed_after_use(fault: Fault) -> Finding:
-    users = listed([fault.case.d(name) for name in fault.case.changed_after_use[fault.name]])
+    users = [fault.case.d(name) for name in fault.case.changed_after_use[fault.name]]
+    were = f"{listed(users)} {'was' if len(users) == 1 else 'were'}"
     return Finding(
         Cause.CHANGED_IN_PLACE,
         "it was changed in place after it was used",
-        f"{users} was computed from the right {fault.d}, before the change.",
+        f"{were} computed from the right {fault.d}, before the change.",
         f"do not write into {fault.d}: use {fault.d} * x for {fault.d}.mul_(x), and so on",
     )
 

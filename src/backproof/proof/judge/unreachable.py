@@ -8,6 +8,7 @@ from torch import Tensor
 
 from backproof.proof.causes.case import Case
 from backproof.proof.graph.formula import formula
+from backproof.proof.graph.graph import replaces_a_used_one
 from backproof.proof.graph.node import dense, version
 from backproof.proof.graph.passes import share
 from backproof.proof.report.cause import Cause
@@ -26,8 +27,12 @@ def explain_unreachable(row: Row, given: Tensor | None, case: Case) -> Row:
         message = f"{d}: unreachable, since {names} {'is' if len(users) == 1 else 'are'}."
         return replace(row, message=message, inherited_from=tuple(users))
     changed = version(case.graph.values[name]) > 0 and not case.graph.values[name].is_leaf
+    if not case.whole_pass:
+        changed = changed and replaces_a_used_one(case.graph, name)
     lines = [f"{d} cannot be right: the output does not depend on {name}."]
-    meant = [] if changed else _meant(case, name)
+    meant, fits = ([], False) if changed else _meant(case, name)
+    if not (changed or fits or case.whole_pass):
+        return ruled(row, Known.OF_ANOTHER_PASS)
     if meant:
         lines += meant
     elif changed:
@@ -61,8 +66,9 @@ def _last_ones(case: Case, name: str) -> list[str]:
     return list(found)
 
 
-def _meant(case: Case, name: str) -> list[str]:
-    """A reachable value that reads another value of the same shape, where `name` would fit."""
+def _meant(case: Case, name: str) -> tuple[list[str], bool]:
+    """A reachable value that reads another value of the same shape, where `name` would fit; and whether the numbers
+    say so."""
     graph = case.graph
     value, behind = graph.values[name], case.ancestors(name)
     found: list[tuple[bool, str, str]] = []
@@ -74,7 +80,7 @@ def _meant(case: Case, name: str) -> list[str]:
                 continue
             found.append((_would_fit(case, name, other, reader), other, reader))
     if not found:
-        return []
+        return [], False
     fits, other, reader = max(found, key=lambda one: one[0])
     line = formula(case.graph, reader)
     sure = (
@@ -85,7 +91,7 @@ def _meant(case: Case, name: str) -> list[str]:
     return [
         f"  {line} reads {other}; {sure}",
         f"  next: see whether {line} should read {name} in place of {other}",
-    ]
+    ], fits
 
 
 def _would_fit(case: Case, name: str, other: str, reader: str) -> bool:

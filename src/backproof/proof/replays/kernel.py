@@ -75,8 +75,7 @@ class Kernel:
     def values(self, conditions: Conditions) -> Values:
         """The inputs by the names of the parameters of the reference, in the order of the arguments."""
         given = named_inputs(inputs_under(conditions, self.inputs, self.seed), self.reference)
-        if conditions.dtype is not None:
-            given = in_dtype(given, conditions.dtype)
+        given = in_dtype(given, conditions.dtype)
         layout, contiguous = conditions.input_layout, conditions.contiguous
         if layout is None:
             return given

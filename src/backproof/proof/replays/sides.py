@@ -61,8 +61,10 @@ def apply_of(function: Any) -> Callable:
     return function
 
 
-def in_dtype(values: Values, dtype: torch.dtype) -> Values:
-    """The same inputs with every floating-point tensor rounded to `dtype`, complex ones to numbers as precise."""
+def in_dtype(values: Values, dtype: torch.dtype | None) -> Values:
+    """The same inputs, every floating-point tensor in `dtype` and complex ones as precise; as they are for None."""
+    if dtype is None:
+        return values
     return {
         name: value.to(counterpart(value.dtype, dtype)) if is_float(value) else value for name, value in values.items()
     }

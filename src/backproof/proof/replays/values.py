@@ -17,6 +17,7 @@ from backproof.proof.user.tensors import as_real, is_float
 from backproof.proof.verdict.decide import Known, of_value, row_of
 
 _ILL_CONDITIONED = 8  # times what rounding the inputs does: a kernel rounds a few times more on its way
+_FLOAT32 = torch.finfo(torch.float32).eps
 
 
 def evidence_of(got: Tensor, expected: Tensor) -> Evidence:
@@ -64,7 +65,7 @@ def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, t
     else:
         near, largest = torch.allclose(got, expected, equal_nan=True), most(got.double() - expected.double())
         eps = torch.finfo(expected.dtype).eps
-        units = 1.0 if eps > 1e-4 else terms**0.5  # sums in float32 may lose digits with their length
+        units = 1.0 if eps > _FLOAT32 else terms**0.5  # sums in float32 may lose digits with their length
         measured = precision(got, expected, expected.double() if truth is None else truth, units)
         fine = measured.ok or bool((got.isnan() == expected.isnan()).all() and near)
         if not fine and moved is not None:

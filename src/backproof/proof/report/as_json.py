@@ -1,8 +1,8 @@
 """A report as JSON.
 
 The schema, version 1: `{"version", "ok", "proved", "culprits": [name], "rows": [row], "causes": {code: cause},
-"notes": [text], "skipped": [text]}`. A field may be added without a new version; one that goes, or comes to mean
-something else, makes version 2.
+"notes": [text], "skipped": [text], "unjudged": [text], "open": [name]}`. A field may be added without a new version;
+one that goes, or comes to mean something else, makes version 2.
 
 A row has `name`, `gradient`, `verdict`, `cause` (a code such as "F6", or null), `candidates` (the codes of the causes
 that explain the gradient alike, where `cause` is null for that reason), `certainty` (what the cause rests on: "seen",
@@ -22,7 +22,7 @@ from typing import Any
 
 from backproof.proof.report.cause import Entry
 from backproof.proof.report.registry import named_by
-from backproof.proof.report.rows import PROVED, Findings, Row
+from backproof.proof.report.rows import Findings, Row
 
 JSON_VERSION = 1
 
@@ -33,12 +33,14 @@ def to_json(report: Findings) -> str:
     record = {
         "version": JSON_VERSION,
         "ok": report.ok,
-        "proved": sum(row.verdict in PROVED for row in report.rows),
+        "proved": report.proved,
         "culprits": [row.name for row in report.culprits],
         "rows": [_json_row(row) for row in report.rows],
         "causes": {entry.cause: _json_cause(entry) for entry in entries},
         "notes": list(report.notes),
         "skipped": list(report.skipped),
+        "unjudged": list(report.unjudged),
+        "open": list(report.open),
     }
     return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
 

@@ -78,7 +78,7 @@ def _headline(report: Findings) -> str:
     elif count:
         text = f"{count} lines are at fault"
     else:
-        text = "Not proved"
+        text = "Not proved" if report.proved else "Nothing was compared"
     chips = []
     for verdict, (mark, tone, meaning) in _MARKS.items():
         number_of = sum(row.verdict is verdict for row in rows)
@@ -229,7 +229,9 @@ def _yes(answer: bool) -> str:
 
 
 def _remarks(report: Findings) -> str:
-    items = [("note", note) for note in report.notes] + [("not replayed", why) for why in report.skipped]
+    items = [("computed but not judged", one) for one in report.unjudged]
+    items += [("no gradient yet", ", ".join(report.open))] if report.open else []
+    items += [("note", note) for note in report.notes] + [("not replayed", why) for why in report.skipped]
     if not items:
         return ""
     return "<ul>" + "".join(f"<li><b>{kind}</b> {escape(text)}</li>" for kind, text in items) + "</ul>"

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from backproof.files import write_text
-from backproof.proof.report.rows import Row
+from backproof.proof.report.rows import PROVED, Row
 from backproof.proof.report.text import to_text
 
 
@@ -17,16 +17,27 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class Report:
-    """One row a value, in the order of the backward pass, and remarks that belong to no single value."""
+    """One row a value, in the order of the backward pass, and remarks that belong to no single value.
+
+    `unjudged` names the gradients that were computed, and that nothing was compared with, each with a hint why;
+    `open` the values on the way to the output that have no gradient yet. Neither counts for or against `ok`.
+    """
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """True when no gradient is wrong, missing, unreachable or inherits a fault."""
-        return all(row.ok for row in self.rows)
+        """True when some gradient is proved, and none is wrong, missing, unreachable or inherits a fault."""
+        return self.proved > 0 and all(row.ok for row in self.rows)
+
+    @property
+    def proved(self) -> int:
+        """How many gradients were compared and are right."""
+        return sum(row.verdict in PROVED for row in self.rows)
 
     @property
     def culprits(self) -> tuple[Row, ...]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backproof.proof.report.registry import named_by
-from backproof.proof.report.rows import PROVED, Findings, Row, Verdict
+from backproof.proof.report.rows import Findings, Row, Verdict
 from backproof.proof.report.words import WIDTH, listed, number, wrapped
+
+MOST_OPEN = 24  # names of values without a gradient that are written out
 
 
 def to_text(report: Findings) -> str:
-    """A table of all rows, a message for each that has one, the causes' titles, remarks, and a line that counts."""
+    """A table of all rows, what is not in it, a message for each row that has one, the causes' titles, remarks, and a
+    line that counts."""
     blocks = [
         "\n".join(_table(report.rows)),
+        "\n".join(_not_compared(report)),
         *_messages(report.rows),
         "\n".join(_causes(report.rows)),
         *_remarks(report),
@@ -34,6 +38,16 @@ def _table(rows: tuple[Row, ...]) -> Iterator[str]:
             origin = f"from {', '.join(row.inherited_from)}"
             line = f"{line:<{widest + 34}}  {origin}"
         yield line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+
+
+def _not_compared(report: Findings) -> Iterator[str]:
+    """The gradients that were computed and not judged, and the values that have none yet."""
+    if report.unjudged:
+        yield wrapped(f"computed but not judged: {', '.join(report.unjudged)}")
+    if report.open:
+        more = len(report.open) - MOST_OPEN
+        rest = f" and {more} more" if more > 0 else ""
+        yield wrapped(f"no gradient yet: {', '.join(report.open[:MOST_OPEN])}{rest}")
 
 
 def _messages(rows: tuple[Row, ...]) -> Iterator[str]:
@@ -71,8 +85,7 @@ def _remarks(report: Findings) -> Iterator[str]:
 
 
 def _summary(report: Findings) -> str:
-    proved = sum(row.verdict in PROVED for row in report.rows)
-    parts = [f"{proved} of {len(report.rows)} gradients proved"]
+    parts = [f"{report.proved} of {len(report.rows)} gradients proved"]
     counts = (
         (len(report.culprits), "at fault"),
         (sum(row.verdict is Verdict.INHERITED for row in report.rows), "inherited"),
@@ -80,4 +93,5 @@ def _summary(report: Findings) -> str:
         (sum(row.verdict is Verdict.UNREACHABLE and not row.culprit for row in report.rows), "unreachable"),
     )
     parts += [f"{count} {what}" for count, what in counts if count]
-    return wrapped(", ".join(parts) + ".")
+    nothing = "" if report.proved or report.culprits else " Nothing was compared, so nothing is proved."
+    return wrapped(", ".join(parts) + "." + nothing)

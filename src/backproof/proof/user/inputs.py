@@ -76,9 +76,8 @@ def _parameter_names(function: Callable, count: int) -> list[str]:
             names.append(parameter.name)
         elif parameter.kind is kinds.VAR_POSITIONAL:
             rest = parameter.name
-    if len(names) < count:
-        names += [f"{rest}{number}" for number in range(count - len(names))]
-    return names[:count]
+    further = [f"{rest}{number}" for number in range(count - len(names))]
+    return (names + further)[:count]
 
 
 def fields(record: Any, role: str) -> dict[str, Any]:

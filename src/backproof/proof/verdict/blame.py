@@ -68,7 +68,9 @@ def blame(
         measures = yardsticks(graph, handed, compared)
         court = _Court(graph, gradients, handed, autograds, arriving, measures, misshapen)
         found = court.decide(None)
-        rewritten = [name for name, one in found.items() if one.culprit and version(gradients[name]) > 0]
+        rewritten = [
+            name for name, one in found.items() if (one.culprit and version(gradients[name]) > 0) or one.decision.alone
+        ]
         if rewritten and len(found) > 1:
             as_used = {**handed} | {name: found[name].numbers.expected for name in rewritten if name in handed}
             found = court.decide(forced(graph, as_used))
@@ -92,6 +94,7 @@ class _Court:
         found: dict[str, Blame] = {}
         culprits = {name: known.verdict for name, known in self.misshapen.items() if known.at_fault}
         suffered: dict[str, tuple[str, ...]] = {}
+        passed_by: dict[str, tuple[str, ...]] = {}  # what a gradient would suffer from that is right all the same
         for name in self.graph.names:
             suffered[name] = self._roots(name, culprits, suffered)
             own, expected = self.autograds[name], self.arriving[name]
@@ -113,6 +116,11 @@ class _Court:
                 self.measures[name] = self.measures[name].widened(extra)
                 numbers = numbers._replace(yardstick=self.measures[name])
                 decision = of_numbers(numbers)
+            if decision.alone:
+                passed_by[name] = tuple(numbers.roots)
+            if decision.known is Known.AS_USED and not decision.roots:
+                behind = [root for reader in self.graph.readers[name] for root in passed_by.get(reader, ())]
+                decision = decision._replace(roots=tuple(dict.fromkeys(behind)))
             found[name] = Blame(name, decision, numbers)
             if decision.known.at_fault:
                 culprits[name] = decision.known.verdict

@@ -24,11 +24,14 @@ from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import is_leaf
 from backproof.proof.graph.passes import replace_with, run
 from backproof.proof.verdict.noise import MARGIN, noise
-from backproof.proof.verdict.yardstick import Yardstick, allowance, signed
+from backproof.proof.verdict.signs import signed
+from backproof.proof.verdict.yardstick import Yardstick, allowance
 
 _REPLAYS = 3  # draws that are averaged; each takes a backward pass
 _SHARE = 0.25  # of the allowance: these errors are relative to sizes that are known, not to a bound
 _NEAR = 8  # upstream values whose own sensitivity is worked out, nearest first: a collapsed formula skips so many lines
+_FAR = 100  # operations; over more, errors in forward values may grow without end, and a formula reads those it has
+_DIGIT = 16  # times the rounding of the gradients themselves: so much is left of forward rounding over a far way
 _MOST = 64  # upstream values whose rounding is carried on, nearest first: a network's, not a long recurrence's
 
 
@@ -42,6 +45,8 @@ def doubt(graph: Graph, handed: Mapping[str, Tensor], measures: Mapping[str, Yar
         moved = _forward_rounding(graph, handed, measures[one], one, generator)
         if one in inside and bool(inside[one].any()):  # an operation of which nothing is known is on the way
             moved = MARGIN * moved
+        if measures[one].depth > _FAR:
+            moved = torch.minimum(moved, _DIGIT * _smoothed(measures[one].fine))
         inside[one] = inside.get(one, 0) + moved
     own = {one: _smoothed(measures[one].fine) + inside.get(one, 0) for one in above}
     return _carried(graph, own, name, generator) + inside[name]

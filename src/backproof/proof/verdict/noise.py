@@ -19,7 +19,8 @@ from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import Node
 from backproof.proof.graph.operations import operation
 from backproof.proof.graph.passes import replace_with, run
-from backproof.proof.verdict.yardstick import Yardstick, allowance, signed, wide
+from backproof.proof.verdict.signs import signed, wide
+from backproof.proof.verdict.yardstick import Yardstick, allowance
 
 _REPLAYS = 3
 MARGIN = 4  # kernels round coefficients of their own as well, which no number that enters shows: needed were 1.3

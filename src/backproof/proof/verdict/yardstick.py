@@ -8,6 +8,9 @@ bounds the number of terms of a sum: rounding errors of a running sum add like a
 Two things s cannot see are added. (1) Kernels that subtract inside, such as 1 - h² for tanh, whose terms are
 much larger than their difference; `graph/operations.py` knows them. (2) A reader that saturates: written as y(1 - y),
 the derivative carries the rounding of y itself, so a relative error of eps in the reader is always allowed.
+
+Signs at every operation are a bound that grows with the way, along a recurrence by a factor a step. Where the way is
+long, and the bound large against the gradient, rounding is measured instead: see `measured.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +22,20 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import Node, Place, PreHook, consumed, dtype_at, shape_at
-from backproof.proof.graph.operations import Operation, operation, rounded_terms
+from backproof.proof.graph.node import Node, PreHook
+from backproof.proof.graph.operations import operation, rounded_terms
 from backproof.proof.graph.passes import run
+from backproof.proof.verdict.measured import measured
+from backproof.proof.verdict.signs import sent_twice, signed, wide
+from backproof.proof.verdict.sums import Sum, sums
 
 REPLAYS = 4  # what random signs leave of a sum is small by chance in one draw; each takes a backward pass
 MULTIPLE = 16  # of eps · √N · s: right code was measured to need 12, and n / (n - 1) for a large n is soon as near
 _LOW_MULTIPLE = 4  # of eps · s, in half precision: its kernels add in float32 and round once
 _FULL_PRECISION = torch.finfo(torch.float32).eps
+_LONG = 12  # operations; over fewer, random signs are no more than a small factor above what rounding does
+_LARGE = 1e-3  # of a gradient: a bound below it hides no fault
+_ENDLESS = 1000  # operations; no bound that grows with each of them is worth four backward passes
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Yardstick:
     terms: float
     eps: float
     undoubted: Tensor | None = None  # what was allowed before it was widened
+    depth: int = 0  # operations since the nearest gradients that were given
 
     def widened(self, extra: Tensor) -> Yardstick:
         """The same with more allowed, where a gradient turns out to be less well known."""
@@ -54,26 +64,37 @@ def yardsticks(graph: Graph, handed: Mapping[str, Tensor], expected: Mapping[str
     names = list(expected)
     if not names:
         return {}
-    sizes = _term_scale(graph, handed, names)
-    sums = _sums(graph, {graph.places[name] for name in handed})
-    found = {}
-    for name in names:
-        gradient = expected[name]
-        terms, eps = sums.get(graph.places[name], (1.0, 0.0))
-        eps = max(eps, torch.finfo(gradient.dtype).eps)
-        found[name] = _yardstick(graph, handed, name, gradient, sizes[name], terms, eps)
+    ways = sums(graph, {graph.places[name] for name in handed})
+    ways = {name: ways.get(graph.places[name], Sum()) for name in names}
+    precision = {name: max(way.eps, torch.finfo(expected[name].dtype).eps) for name, way in ways.items()}
+    bounded = [name for name in names if ways[name].depth <= _ENDLESS]
+    found, doubtful = {}, [name for name in names if ways[name].depth > _ENDLESS]
+    for name, own in (_term_scale(graph, handed, bounded) if bounded else {}).items():
+        way = ways[name]._replace(eps=precision[name])
+        found[name] = _yardstick(graph, handed, name, expected[name], own, way)
+        if ways[name].depth > _LONG and _is_large(own, found[name], expected[name]):
+            doubtful.append(name)
+    for eps in {precision[name] for name in doubtful}:
+        alike = [name for name in doubtful if precision[name] == eps]
+        for name, own in measured(graph, handed, expected, alike, eps).items():
+            way = ways[name]._replace(terms=1.0, eps=eps)  # its terms have been counted, one by one
+            found[name] = _yardstick(graph, handed, name, expected[name], own, way)
     return found
 
 
+def _is_large(own: Tensor, yardstick: Yardstick, expected: Tensor) -> bool:
+    """Whether the bound might hide a fault, or is none: what grows at every operation overflows in the end."""
+    finite = expected.isfinite()
+    if bool((finite & ~own.isfinite()).any()):
+        return True
+    allowed, size = (torch.where(finite, one, 0) for one in (yardstick.allowed, expected))
+    return bool(_root_mean_square(allowed) > _LARGE * _root_mean_square(size.abs().to(allowed.dtype)))
+
+
 def _yardstick(
-    graph: Graph,
-    handed: Mapping[str, Tensor],
-    name: str,
-    expected: Tensor,
-    own: Tensor,
-    terms: float,
-    eps: float,
+    graph: Graph, handed: Mapping[str, Tensor], name: str, expected: Tensor, own: Tensor, way: Sum
 ) -> Yardstick:
+    terms, eps, depth = way
     own = own + _saturation(graph, handed, name)
     own = own.nan_to_num(0.0, torch.finfo(expected.dtype).max)  # what overflows is large, not unknown
     size = expected.detach().to(own.dtype).abs()
@@ -82,7 +103,7 @@ def _yardstick(
     least = torch.finfo(expected.dtype).tiny * eps  # the spacing of numbers too small for full precision
     fine = unit * (own + size) + MULTIPLE * least * (1 + terms**0.5)
     whole = _root_mean_square(own)  # never judge an element by its own tiny scale alone
-    return Yardstick(fine + unit * whole, fine, terms, eps)
+    return Yardstick(fine + unit * whole, fine, terms, eps, depth=depth)
 
 
 def allowance(eps: float, terms: float) -> float:
@@ -113,14 +134,9 @@ def _saturation(graph: Graph, handed: Mapping[str, Tensor], name: str) -> Tensor
 
 
 def _squares_vanish(dtype: torch.dtype) -> float:
-    """Below this, squares vanish: e / (1 + e)² is then 0, and s(1 - s) is not."""
+    """Below this, squares vanish: e / (1 + e)² is then 0, and s(1 - s) is not. In float16 all would be below it."""
     info = torch.finfo(dtype)
-    return min(1e-9, info.tiny**0.5 / info.eps)
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """Yardsticks of half-precision numbers need more range than half precision has."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+    return 0.0 if dtype == torch.float16 else info.tiny**0.5 / info.eps
 
 
 def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
@@ -131,7 +147,7 @@ def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) ->
     device = graph.upstream.device
     generator = torch.Generator(device=device).manual_seed(0)  # its own: the user's random state stays as it is
     after = [(node, _with_inner_terms(node, generator)) for node in graph.nodes if operation(node).rounded]
-    after += [(node, _told_apart(twice, generator)) for node in graph.nodes if (twice := _sent_twice(node))]
+    after += [(node, _told_apart(twice, generator)) for node in graph.nodes if (twice := sent_twice(node))]
     hooks = [(node, _noisy(given.get(node, {}), generator)) for node in graph.nodes if node.next_functions]
     totals: dict[str, Tensor] = {}
     for _ in range(REPLAYS):
@@ -162,52 +178,6 @@ def _noisy(given: Mapping[int, Tensor], generator: torch.Generator) -> PreHook:
     return hook
 
 
-def signed(gradient: Tensor, generator: torch.Generator) -> Tensor:
-    """Times ±¾ to ±5/4 at random: with signs alone, two equal terms would cancel every other time."""
-    if gradient.device != generator.device or gradient.is_sparse or not gradient.is_floating_point():
-        return gradient
-    draw = torch.rand(gradient.shape, generator=generator, device=gradient.device, dtype=wide(gradient.dtype)) - 0.5
-    return gradient * (draw + 0.75 * draw.sign()).to(gradient.dtype)
-
-
-def _sums(graph: Graph, boundary: set[Place]) -> dict[Place, tuple[float, float]]:
-    """For every place, a bound on the terms summed since `boundary`, and the largest eps since then."""
-    found: dict[Place, tuple[float, float]] = {}
-    outputs: dict[Node, set[Place]] = {}
-    for node in graph.nodes:
-        arriving = outputs.get(node) or {(node, 0)}
-        so_far = max((0.0 if at in boundary else found.get(at, (0.0, 0.0))[0]) for at in arriving)
-        eps = max(_eps(at) if at in boundary else max(_eps(at), found.get(at, (0.0, 0.0))[1]) for at in arriving)
-        shape = max((shape_at(at) for at in arriving), key=_count)
-        known = operation(node)
-        coarse = known.coarse.get(dtype_at((node, 0)), 0.0)
-        for _, at in consumed(node):
-            terms = so_far + _terms(known, shape, shape_at(at))
-            old = found.get(at, (0.0, 0.0))
-            found[at] = (max(old[0] + 1, terms), max(old[1], eps, coarse, _eps(at)))
-            outputs.setdefault(at[0], set()).add(at)
-    return found
-
-
-def _eps(at: Place) -> float:
-    dtype = dtype_at(at)
-    return torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
-
-
-def _count(shape: torch.Size) -> int:
-    return max(1, shape.numel())
-
-
-def _terms(known: Operation, arriving: torch.Size, leaving: torch.Size) -> float:
-    """How many terms one element of an operation's gradient may sum: from shapes alone, rather too many."""
-    if arriving == leaving and not known.mixes:
-        return 1.0
-    longest = max(arriving, default=1)
-    if len(arriving) > 2 and known.mixes:  # a convolution sums over positions and channels
-        longest = _count(arriving)
-    return float(max(1, longest, _count(arriving) // _count(leaving)))
-
-
 def _with_inner_terms(node: Node, generator: torch.Generator) -> Callable:
     def hook(leaving: tuple[Tensor | None, ...], arriving: tuple[Tensor | None, ...]) -> tuple | None:
         if arriving[0] is None:
@@ -221,12 +191,6 @@ def _with_inner_terms(node: Node, generator: torch.Generator) -> Callable:
         return tuple(changed)
 
     return hook
-
-
-def _sent_twice(node: Node) -> list[int]:
-    """The gradients that a node sends to one and the same place, such as those of x - x."""
-    places = [place for place in node.next_functions if place[0] is not None]
-    return [i for i, place in enumerate(node.next_functions) if places.count(place) > 1]
 
 
 def _told_apart(positions: list[int], generator: torch.Generator) -> Callable:

@@ -16,15 +16,16 @@ ENTRY = Entry(
 x = torch.tensor([[1.0, 2.0], [3.0, 4.0], [-2.0, 5.0]], requires_grad=True)
 gain = torch.tensor([2.0, -1.0], requires_grad=True)
 bias = torch.tensor([3.0, 1.0], requires_grad=True)
+weight = torch.tensor([3.0, 2.0])
 
 shifted = x + bias
 scaled = gain * shifted
-squared = shifted**2  # right: squared = scaled**2
-loss = squared.sum()
+weighted = shifted * weight  # right: weighted = scaled * weight
+loss = weighted.sum()
 
 with torch.no_grad():
-    dsquared = torch.ones_like(squared)
-    dscaled = 2 * scaled * dsquared
+    dweighted = torch.ones_like(weighted)
+    dscaled = dweighted * weight
     dgain = (dscaled * shifted).sum(0)
     dshifted = gain * dscaled
     dbias = None  # right: dbias = dshifted.sum(0)

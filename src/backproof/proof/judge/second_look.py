@@ -1,0 +1,62 @@
+"""What is asked once more before a line is accused: is it of this forward pass, of this value, of several steps?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from backproof.proof.causes.case import Case
+from backproof.proof.graph.formula import formula
+from backproof.proof.graph.recompute import changed_since, names_of
+from backproof.proof.judge.reused import reused
+from backproof.proof.report.certainty import Applicability
+from backproof.proof.report.report import Report
+from backproof.proof.report.rows import Row, Verdict
+from backproof.proof.report.words import listed
+from backproof.proof.verdict.blame import Blame
+from backproof.proof.verdict.decide import Known, ruled
+
+
+def before_the_change(rows: list[Row], case: Case) -> tuple[list[Row], list[str]]:
+    """Acquits whom today's tensors accuse, where they are no longer those that the output was computed from."""
+    graph = case.graph
+    lines = changed_since(graph)
+    if not lines:
+        return rows, []
+    names = list(dict.fromkeys(names_of(lines, graph)))
+    why = f"{listed(names)} changed after the loss was computed"
+    doubtful = {row.name for row in rows if row.culprit and row.verdict is Verdict.WRONG}
+    for row in rows:
+        if row.inherited_from and set(row.inherited_from) <= doubtful:
+            doubtful.add(row.name)
+    said = [
+        ruled(row, Known.CHANGED_SINCE, message=f"{row.gradient} is not judged: {why}.", cause=None, evidence=None,
+              candidates=(), certainty=None, applicability=None)
+        if row.name in doubtful
+        else row
+        for row in rows
+    ]  # fmt: skip
+    line = formula(graph, next(iter(lines)))
+    return said, [
+        f"{why}: {line} no longer gives what it gave. Run the forward pass again, or check before the update."
+    ]
+
+
+def look_again(row: Row, blamed: Blame | None, case: Case, alone: Callable[[tuple[str, str]], Report]) -> Row:
+    """A culprit without a cause: it may be a formula for several steps at once, or not be meant for this value.
+
+    `alone` judges a gradient and an upstream one, as if there were no others.
+    """
+    if not (row.culprit and blamed is not None and row.verdict is Verdict.WRONG) or row.cause or row.candidates:
+        return row
+    for upstream in case.graph.collapsed(row.name):
+        again = alone((row.name, upstream))[row.name]
+        if again.culprit and again.cause:
+            return again
+    why = "" if case.whole_pass else reused(case.graph, row.name, blamed.numbers.got)
+    if not why:
+        return row
+    message = (
+        f"{row.gradient} is not judged: {why}.\n  next: keep the tensors of every step, as in hs[t] and dhs[t], and "
+        f"pair one of them: pairs={{'h1': (hs[1], dhs[1])}}"
+    )
+    return ruled(row, Known.NAME_REUSED, message=message, evidence=None, applicability=Applicability.LOOK)
