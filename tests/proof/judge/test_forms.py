@@ -135,3 +135,12 @@ def test_a_gradient_on_another_device_is_moved_and_then_judged() -> None:
     assert _fitted("dx", "x", value, torch.ones(4)).known is Known.OTHER_SHAPE
     nowhere = _fitted("dx", "x", torch.ones(3), value)  # nothing can be moved from there
     assert nowhere.known is Known.OTHER_DEVICE and nowhere.gradient is None
+
+
+def test_messages_call_a_gradient_by_its_label_and_a_value_by_its_name() -> None:
+    values, graph = small()
+    blocked = Graph(**{**vars(graph), "blocked": frozenset({"x"})})
+    assert form("unused", None).message.startswith("dunused: the output does not depend on unused, ")
+    said = form_of(blocked, "x", values["x"], torch.ones(2, 3), label).message
+    assert said.startswith("dx: not judged, since ")
+    assert form("x", torch.empty(2, 3, device="meta")).message.startswith("dx is on meta, and x on cpu.")

@@ -161,7 +161,10 @@ def factors(node: Node) -> list[float]:
 
 def softmax_dim(node: Node, rank: int) -> int | None:
     """The dimension that a softmax runs over; None for other operations."""
-    return saved_dims(node, rank)[0] if operation(node).written is inner_terms.softmax else None
+    if operation(node).written is not inner_terms.softmax:
+        return None
+    (dim,) = saved_dims(node, rank)
+    return dim
 
 
 def _number(node: Node, name: str) -> float | None:
