@@ -126,3 +126,17 @@ def test_what_cannot_be_differentiated_twice_is_doubted_for_its_rounding_inside_
     x = torch.rand(5, requires_grad=True)
     extra = doubted(x, Once.apply(x).sum())
     assert extra.all() and float(extra.max()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("operations", "off", "right"), [(90, 6, True), (110, 6, False), (110, 0.2, True), (110, 0.4, False)]
+)
+def test_over_a_far_way_forward_rounding_excuses_a_digit_and_no_more(operations: int, off: float, right: bool) -> None:
+    """A hundred operations without a name; along them, errors of forward values may grow without end."""
+    x = (FAR + torch.rand(6, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    a = x
+    for _ in range(operations):
+        a = a + 0.0
+    top = (a - FAR) ** 2
+    dx = 2 * (a - FAR).detach() + off * 2 * FAR * EPS
+    assert check(top.sum(), dict(x=x, top=top, dtop=torch.ones(6), dx=dx)).ok is right
