@@ -11,9 +11,11 @@ from torch import Tensor
 from backproof.proof.replays.sides import (
     Side,
     apply_of,
+    as_named,
+    called,
+    cut_off,
     glance_side,
     gradients_of,
-    in_dtype,
     is_function,
     judged_side,
     outputs_of,
@@ -55,6 +57,8 @@ def side(function: Any = torch.mul, needs: tuple[str, ...] = ("x", "w")) -> Side
         (torch.ones(2), ["output"]),
         ((torch.ones(2), torch.ones(3)), ["output[0]", "output[1]"]),
         ([torch.ones(2), 5], ["output[0]"]),
+        ((torch.ones(2), [torch.ones(1), (torch.ones(2),)]), ["output[0]", "output[1][0]", "output[1][1][0]"]),
+        (Two([torch.ones(2)], {"k": torch.ones(1)}), ["a[0]", "b['k']"]),
         (Two(torch.ones(2), None), ["a"]),
         ({"u": torch.ones(2), "n": 3}, ["u"]),
     ],
@@ -86,11 +90,6 @@ def test_leaves_of_its_own_in_the_same_layout() -> None:
     assert list(run_side("function", lambda x, w, n: (x.detach(), x * 2), values, ("x",), 0).differentiable) == [
         "output[1]"
     ]
-
-
-def test_inputs_in_another_dtype() -> None:
-    made = in_dtype({"x": torch.ones(2), "i": torch.arange(2), "n": 3}, torch.float64)
-    assert made["x"].dtype is torch.float64 and made["i"].dtype is torch.int64 and made["n"] == 3
 
 
 def test_upstream_gradients_differ_from_output_to_output() -> None:
@@ -165,3 +164,69 @@ def test_one_output_is_judged_with_its_own_upstream_gradient() -> None:
     own = gradients_of(reference, upstreams, ("x", "w"), retain=True)
     assert glance_side(reference, own, upstreams).faults == frozenset()
     assert {row.name for row in judged_side(reference, own, upstreams)} == {"x", "w"}
+
+
+def test_what_a_function_returns_goes_to_the_argument_that_it_is_for() -> None:
+    """A callable may hand its arguments on in another order, changed, or with others between."""
+    swapped = side(lambda x, w: Product.apply(w, x))
+    raw = raw_gradients(swapped, {"output": torch.ones(2, 3)})
+    assert raw is not None and raw["x"] is not None and torch.equal(raw["x"], VALUES["w"].expand(2, 3))
+    assert set(raw_gradients(side(lambda x, w: Product.apply(x * 2, w)), {"output": torch.ones(2, 3)}) or {}) == {"w"}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "names", "expected"),
+    [
+        ("ab", "ab", ["a", "b"]),
+        ("ab", "b", ["a", "b"]),
+        ("ab", "xy", ["x", "y"]),
+        (["output[1]"], ["output"], ["output"]),
+        (["output[0]", "output[1]"], ["loss"], ["loss", "output[1]"]),
+        (["output[0]", "output[1]"], ["a", "b", "c"], ["output[0]", "output[1]"]),
+        ("ab", "x", ["a", "b"]),  # which of them is meant?
+    ],
+)
+def test_outputs_are_called_as_the_references(outputs: Any, names: Any, expected: list[str]) -> None:
+    assert list(as_named(dict.fromkeys(outputs, torch.ones(1)), list(names))) == expected
+
+
+def test_outputs_without_a_graph_beside_others_with_one() -> None:
+    reference = side(both)
+    marked = side(lambda x, w: (both(x, w)[0], both(x, w)[1].detach()))
+    assert cut_off(marked, reference) == ["output[1]"] and list(upstreams_for(reference, 0, marked)) == ["output[0]"]
+    lost = side(lambda x, w: tuple(one.detach() for one in both(x, w)))
+    assert cut_off(lost, reference) == [] == cut_off(None, reference) == cut_off(marked, marked)
+    assert len(upstreams_for(reference, 0, lost)) == 2
+
+
+def test_a_function_that_writes_into_a_leaf_is_given_copies() -> None:
+    made = side(lambda x, w: x.mul_(w))
+    assert made.on_copies and torch.equal(made.leaves["x"], VALUES["x"])
+    found = gradients_of(made, {"output": torch.ones(2, 3)}, ("x",), retain=True)
+    assert found["x"] is not None and torch.equal(found["x"], VALUES["w"].expand(2, 3))
+    assert made.again is not None and made.again().on_copies
+    with pytest.raises(CannotProveError, match="a leaf Variable that requires grad"):
+        called("function", lambda x, w: x.mul_(w), side().leaves, 0)
+
+
+def test_backward_where_nothing_else_goes_through() -> None:
+    class Only(Product):
+        @staticmethod
+        def backward(ctx: Any, up: Tensor) -> Any:
+            if calls:
+                calls.pop()
+                raise RuntimeError("Checkpointing is not compatible with .grad()")
+            return Product.backward(ctx, up)[0], None
+
+    calls = [1]
+    made = side(Only.apply)
+    found = gradients_of(made, {"output": torch.ones(2, 3)}, ("x", "w"))
+    assert found["x"] is not None and torch.equal(found["x"], VALUES["w"].expand(2, 3)) and found["w"] is None
+    assert made.leaves["x"].grad is None and not calls
+
+
+def test_sparse_gradients_are_made_dense_unless_they_are_asked_for() -> None:
+    made = side(lambda x, w: torch.nn.functional.embedding(torch.tensor([1]), x, sparse=True))
+    up = {"output": torch.ones(1, 3)}
+    layouts = [gradients_of(made, up, ("x",), retain=True, sparse=sparse)["x"] for sparse in (False, True)]
+    assert [one is not None and one.layout for one in layouts] == [torch.strided, torch.sparse_coo]

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from backproof.proof.replays.accuracy import precision
 from backproof.proof.replays.again import new, shown
-from backproof.proof.replays.kernel import Kernel, KernelTrial, sent_back
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import KernelTrial, sent_back
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.sides import gradients_of, run_side, upstreams_for
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
@@ -28,7 +29,7 @@ def in_low_precision(proof: Proof[Kernel, KernelTrial], ledger: Ledger, *, dtype
         raise SkippedError("reference does not run in float64, which the errors are measured against")
     reference = run_side("reference", kernel.reference, values, needs, kernel.seed)
     function = kernel.called(values, needs)
-    upstreams = upstreams_for(reference, kernel.seed)
+    upstreams = upstreams_for(reference, kernel.seed, function)
     try:
         own = gradients_of(reference, upstreams, needs)
     except RuntimeError as error:

@@ -68,6 +68,7 @@ class PairTrial:
     answer: Answer
     rows: list[Row] = field(default_factory=list)
     refused: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def upstreams(self) -> dict[str, Tensor]:

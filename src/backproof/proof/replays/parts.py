@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from backproof.proof.replays.again import laid_out, raised
-from backproof.proof.replays.kernel import Kernel, KernelTrial
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import KernelTrial
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.state import goes_through
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof

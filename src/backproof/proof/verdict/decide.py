@@ -74,6 +74,7 @@ class Known(Enum):
     VALUE_MISFIT = Verdict.SHAPE, True, "an output of the reference is missing, or has another shape"
     VALUE_DTYPE = Verdict.DTYPE, True, "an output has another dtype than the reference's"
     VALUE_DIFFERS = Verdict.WRONG, True, "an output is not what the reference computes"
+    NOT_COMPARED = Verdict.NOT_TESTABLE, False, "only one side depends on its value, so nothing is there to compare"
     AS_PRECISE = Verdict.ROUNDING, False, "as close to float64 as the reference's own gradient"
     # what else explains the numbers
     PART_OF_A_TWIN = Verdict.NOT_TESTABLE, False, "one tensor has two names, and this is the share of one of them"
