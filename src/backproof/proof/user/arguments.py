@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.carried import Held, paired
 from backproof.proof.user.held import held_by
-from backproof.proof.user.inputs import named_inputs, unfit
+from backproof.proof.user.inputs import named_inputs, refuse_unfit
 from backproof.proof.user.signature import in_order, placed
 from backproof.proof.user.structure import put_together, taken_apart
 
@@ -56,9 +55,7 @@ def flat_values(given: Any, function: Callable, reference: Callable) -> Values:
     held = [spot for spot in held if not any(spot.tensor is value for value in values.values())]
     pairs = paired(held_by(function) + held, held_by(reference) + held, values)
     values |= pairs.values
-    for name, value in values.items():
-        if isinstance(value, Tensor) and (why := unfit(value)):
-            raise CannotProveError(f"The input {name} {why}.")
+    refuse_unfit(values)
     return {**values, CALL: Call(skeletons, by_name, pairs.sides, pairs.differing)}
 
 

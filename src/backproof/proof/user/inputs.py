@@ -47,13 +47,18 @@ def named_inputs(inputs: Any, forward: Callable) -> dict[str, Any]:
             f"inputs must be a mapping of names to tensors, a tuple in the order of the parameters, or a function "
             f"that returns one of these; it is a {type(inputs).__name__}."
         )
-    for name, value in named.items():
-        if isinstance(value, Tensor) and (why := unfit(value)):
-            raise CannotProveError(f"The input {name} {why}.")
+    refuse_unfit(named)
     return named
 
 
-def unfit(value: Tensor) -> str:
+def refuse_unfit(values: Mapping[str, Any]) -> None:
+    """Raises CannotProveError for a tensor that nothing can be proved with."""
+    for name, value in values.items():
+        if isinstance(value, Tensor) and (why := _unfit(value)):
+            raise CannotProveError(f"The input {name} {why}.")
+
+
+def _unfit(value: Tensor) -> str:
     """Why nothing can be proved with a tensor; empty for most."""
     if value.is_meta:
         return "is on the meta device, which holds no numbers; make it on a device that does"
