@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -11,25 +11,18 @@ from torch import Tensor
 from backproof.proof.replays.sides import (
     Side,
     apply_of,
-    as_named,
     called,
     cut_off,
     glance_side,
     gradients_of,
     is_function,
     judged_side,
-    outputs_of,
     raw_gradients,
     run_side,
     upstreams_for,
 )
 from backproof.proof.report.rows import Verdict
 from backproof.proof.user.calls import CannotProveError
-
-
-class Two(NamedTuple):
-    a: Any
-    b: Any
 
 
 class Product(torch.autograd.Function):
@@ -49,28 +42,6 @@ VALUES = {"x": torch.arange(6.0).reshape(2, 3), "w": torch.tensor([[1.0, 2.0, 3.
 
 def side(function: Any = torch.mul, needs: tuple[str, ...] = ("x", "w")) -> Side:
     return run_side("function", function, VALUES, needs, 0)
-
-
-@pytest.mark.parametrize(
-    ("returned", "names"),
-    [
-        (torch.ones(2), ["output"]),
-        ((torch.ones(2), torch.ones(3)), ["output[0]", "output[1]"]),
-        ([torch.ones(2), 5], ["output[0]"]),
-        ((torch.ones(2), [torch.ones(1), (torch.ones(2),)]), ["output[0]", "output[1][0]", "output[1][1][0]"]),
-        (Two([torch.ones(2)], {"k": torch.ones(1)}), ["a[0]", "b['k']"]),
-        (Two(torch.ones(2), None), ["a"]),
-        ({"u": torch.ones(2), "n": 3}, ["u"]),
-    ],
-)
-def test_outputs_by_name(returned: Any, names: list[str]) -> None:
-    assert list(outputs_of("function", returned)) == names
-
-
-@pytest.mark.parametrize(("returned", "said"), [(5, "it returned a int"), ((1, 2), "there is none"), ({}, "is none")])
-def test_what_returns_no_tensor(returned: Any, said: str) -> None:
-    with pytest.raises(CannotProveError, match=said):
-        outputs_of("function", returned)
 
 
 def test_functions_and_callables() -> None:
@@ -172,22 +143,6 @@ def test_what_a_function_returns_goes_to_the_argument_that_it_is_for() -> None:
     raw = raw_gradients(swapped, {"output": torch.ones(2, 3)})
     assert raw is not None and raw["x"] is not None and torch.equal(raw["x"], VALUES["w"].expand(2, 3))
     assert set(raw_gradients(side(lambda x, w: Product.apply(x * 2, w)), {"output": torch.ones(2, 3)}) or {}) == {"w"}
-
-
-@pytest.mark.parametrize(
-    ("outputs", "names", "expected"),
-    [
-        ("ab", "ab", ["a", "b"]),
-        ("ab", "b", ["a", "b"]),
-        ("ab", "xy", ["x", "y"]),
-        (["output[1]"], ["output"], ["output"]),
-        (["output[0]", "output[1]"], ["loss"], ["loss", "output[1]"]),
-        (["output[0]", "output[1]"], ["a", "b", "c"], ["output[0]", "output[1]"]),
-        ("ab", "x", ["a", "b"]),  # which of them is meant?
-    ],
-)
-def test_outputs_are_called_as_the_references(outputs: Any, names: Any, expected: list[str]) -> None:
-    assert list(as_named(dict.fromkeys(outputs, torch.ones(1)), list(names))) == expected
 
 
 def test_outputs_without_a_graph_beside_others_with_one() -> None:

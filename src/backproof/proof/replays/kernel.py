@@ -20,10 +20,10 @@ from backproof.proof.replays.kernel_calls import (
     needed,
     sent_back,
 )
+from backproof.proof.replays.outputs import as_named
 from backproof.proof.replays.sides import (
     Gradients,
     Side,
-    as_named,
     called,
     glance_side,
     gradients_of,

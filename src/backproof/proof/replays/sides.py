@@ -19,12 +19,13 @@ from backproof.proof.graph.node import (
     place,
 )
 from backproof.proof.judge.misread_upstream import judged
+from backproof.proof.replays.outputs import outputs_of
 from backproof.proof.report.rows import Row
 from backproof.proof.user.arguments import CALL, Call, Values, arguments_for
 from backproof.proof.user.calls import CannotProveError, call, seeded
 from backproof.proof.user.carried import installed
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.structure import mapped, parts_of, tensors_in
+from backproof.proof.user.structure import mapped
 from backproof.proof.user.tensors import is_float
 from backproof.proof.user.upstream import upstream_for
 from backproof.proof.verdict.glance import Glance, glance
@@ -114,43 +115,6 @@ def called(role: str, function: Callable, leaves: Values, seed: int, *, on_copie
 def copy_of(value: Tensor) -> Tensor:
     """A copy that gradients go back through to the value itself."""
     return value.clone() if is_float(value) else value
-
-
-def outputs_of(role: str, returned: Any) -> dict[str, Tensor]:
-    """The tensors of what was returned by name: `output`, a NamedTuple's or mapping's names, or `output[0]`, ….
-
-    Those of a structure within are called `output[1][0]`.
-    """
-    if isinstance(returned, Tensor):
-        return {"output": returned}
-    parts = parts_of("output", returned)
-    if parts is None:
-        raise CannotProveError(f"{role} must return a tensor or several; it returned a {type(returned).__name__}.")
-    if isinstance(returned, Mapping):
-        parts = {str(name): part for name, part in returned.items()}
-    elif not isinstance(returned, list):
-        parts = {name.removeprefix("output."): part for name, part in parts.items()}
-    found = {called: one for name, part in parts.items() for called, one in tensors_in(name, part).items()}
-    if not found:
-        raise CannotProveError(f"{role} must return a tensor or several; there is none in what it returned.")
-    return found
-
-
-def as_named(outputs: dict[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
-    """The outputs of the function under the names that the reference's have, as far as it is clear which is which.
-
-    Fused losses return `(loss, None, None)` beside a reference that returns the loss, and kernels often return more
-    than the reference: what else they keep for themselves. Then the first output is the one.
-    """
-    if all(name in outputs for name in names):
-        return outputs
-    if len(outputs) == len(names):
-        renamed = dict(zip(outputs, names, strict=True))
-    elif len(names) == 1 and "output[0]" in outputs:
-        renamed = {"output[0]": next(iter(names))}
-    else:
-        return outputs
-    return {renamed.get(name, name): value for name, value in outputs.items()}
 
 
 def upstreams_for(side: Side, seed: int, function: Side | None = None) -> dict[str, Tensor]:

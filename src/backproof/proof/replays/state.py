@@ -14,7 +14,8 @@ from backproof.proof.replays.again import new, raised, shown
 from backproof.proof.replays.kernel import Kernel
 from backproof.proof.replays.kernel_calls import KernelTrial, sent_back
 from backproof.proof.replays.ledger import Ledger
-from backproof.proof.replays.sides import as_named, copy_of, leaves_of, outputs_of
+from backproof.proof.replays.outputs import as_named, outputs_of
+from backproof.proof.replays.sides import copy_of, leaves_of
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row
