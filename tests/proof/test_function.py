@@ -556,6 +556,8 @@ class Pair(Function):
     @staticmethod
     def backward(ctx: Any, da: Tensor | None, db: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         a, b = ctx.saved_tensors
+        if da is None and db is None:
+            return None
         return (0 if da is None else da * b) - (0 if db is None else db * a)
 
 
@@ -675,3 +677,62 @@ def test_a_value_that_rounding_the_inputs_moves_as_far_is_right(scale: float) ->
     x[2:] = 1.7
     report = prove_function(Normalise, lambda x: torch.nn.functional.layer_norm(x, x.shape[1:]), (x,), dtypes=())
     assert report.ok == (scale == 1), report
+
+
+def heads_first(reads: Callable) -> type[Function]:
+    """A gated sum over heads of x (batch, head, time, width), whose backward pass reads its arguments by `reads`."""
+
+    class Gated(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, gate: Tensor) -> Tensor:
+            ctx.save_for_backward(x, gate)
+            return x * gate.sigmoid()
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            x, gate = ctx.saved_tensors
+            s = gate.sigmoid()
+            dy, x = reads(dy), reads(x)
+            return dy * s, dy * x * s * (1 - s)
+
+    return Gated
+
+
+def rows_in_order(value: Tensor) -> Tensor:
+    """Takes everything but the batch's stride for contiguous, where the last dimension is."""
+    if value.stride(-1) != 1:
+        return value
+    return value.as_strided(value.shape, (value.stride(0), *value.contiguous()[0].stride()), value.storage_offset())
+
+
+def wrong_for_images(value: Tensor) -> Tensor:
+    dense = value.is_contiguous(memory_format=torch.channels_last) and not value.is_contiguous()
+    return value.as_strided(value.shape, torch.empty(value.shape).stride()) if dense else value
+
+
+def wrong_for_volumes(value: Tensor) -> Tensor:
+    if value.ndim != 5 or value.is_contiguous() or not value.is_contiguous(memory_format=torch.channels_last_3d):
+        return value
+    return value.as_strided(value.shape, torch.empty(value.shape).stride())
+
+
+@pytest.mark.parametrize(
+    ("reads", "shape", "replay"),
+    [
+        (rows_in_order, (3, 2, 4), "upstream transposed(0, 1)"),
+        (rows_in_order, (2, 3, 4, 5), "upstream transposed(0, 1)"),
+        (wrong_for_images, (2, 3, 4, 5), "upstream channels_last"),
+        (wrong_for_volumes, (2, 3, 4, 2, 3), "upstream channels_last_3d"),
+    ],
+)
+def test_layouts_that_real_networks_send(reads: Callable, shape: tuple[int, ...], replay: str) -> None:
+    def gated(x: Tensor, gate: Tensor) -> Tensor:
+        return x * gate.sigmoid()
+
+    def given(n: int = 3) -> tuple[Tensor, Tensor]:
+        return torch.randn(shape), torch.randn(shape)
+
+    skip = ["state", "dtypes", "sizes", "inputs"]
+    assert prove_function(heads_first(lambda value: value), gated, given, skip=skip).ok
+    report = prove_function(heads_first(reads), gated, given, skip=skip)
+    assert {(row.cause, row.replay) for row in report.culprits} == {("F2", replay)}, report

@@ -28,6 +28,7 @@ def prove_function(
     sizes: Sequence[int] = SIZES,
     skip: Collection[str] = (),
     seed: int = 0,
+    spread: float = 0.0,
 ) -> Report:
     """Proves `function` beside `reference`: its values, and the gradient of every input, as a network would use it.
 
@@ -45,15 +46,20 @@ def prove_function(
       reference's in the same dtype, plus a unit of rounding.
     - `sizes` are tried where `inputs` takes a size, and its further whole numbers two larger, as in `prove`; `skip`
       names replays to leave out.
+    - `spread` is how far the gradients of two calls may differ beyond rounding, relative to their largest element, as
+      kernels need that add with atomics in low precision. A difference within rounding is always allowed.
 
-    The replays: backward a second time over a retained graph, two graphs at once, the input and the result used twice,
-    one output at a time, each input alone, upstream gradients and inputs in other layouts, float64, `dtypes`, sizes.
-    What the function or the reference refuses is listed as skipped, also a second backward pass. Notes, and no faults,
-    are: a gradient that the engine sums over broadcast dimensions, a sparse one, an output marked as not
-    differentiable, an input marked as written into, and None for an input that the function shows never to
+    The replays: the same call again, backward a second time over a retained graph, two graphs at once, the input and
+    the result used twice, one output at a time, no upstream gradient, each input alone, upstream gradients and inputs
+    in other layouts (every swap of two dimensions, channels_last), float64 or complex128, `dtypes`, sizes. What the
+    function or the reference refuses is listed as skipped, also a second backward pass. At kinks and ties, other
+    subgradients than the reference's are right, too, and the report says where.
+
+    Notes, and no faults, are: a gradient that the engine sums over broadcast dimensions, a sparse one, an output marked
+    as not differentiable, an input marked as written into, and None for an input that the function shows never to
     differentiate, by asking `ctx.needs_input_grad` of others only (or to which the caller gave no `requires_grad`, but
     to others). Raises CannotProveError where they cannot run.
     """
     refuse_options(sizes, seed, dtypes)
     kernel = Kernel(apply_of(function), reference, inputs, grad_inputs, seed)
-    return prove_subject(kernel, lambda proof: replays_of_kernels(proof, dtypes, sizes), skip)
+    return prove_subject(kernel, lambda proof: replays_of_kernels(proof, dtypes, sizes, spread), skip)

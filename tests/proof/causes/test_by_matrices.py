@@ -101,6 +101,13 @@ def test_products_of_batches(fault_of: Make) -> None:
     assert not list(_products(draw(4, 4, seed=0), draw(4, 4, seed=1), torch.Size([4])))
 
 
+def test_a_complex_value_is_no_factor(fault_of: Make) -> None:
+    x, z = draw(4, 4, seed=0).requires_grad_(), draw(4, 4, seed=1).to(torch.complex128).requires_grad_()
+    y = x @ z.real
+    values = dict(x=x, z=z, y=y, loss=(y * draw(4, 4, seed=3)).sum())
+    assert not list(other_factor(fault_of(values, "x", up(values) @ z.detach().real, without=("z",))))
+
+
 def test_integers_are_no_factor(fault_of: Make) -> None:
     values = square() | {"t": torch.arange(16).reshape(4, 4)}
     (found,) = other_factor(fault_of(values, "x", up(values) @ values["W"].detach()))

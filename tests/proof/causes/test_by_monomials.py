@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.causes.by_monomials import (
+    _columns,
     _plain,
     changed_factor,
     changed_factor_and_constant,
@@ -19,6 +20,7 @@ from backproof.proof.causes.by_monomials import (
 )
 from backproof.proof.causes.case import Finding
 from backproof.proof.causes.fault import Fault
+from backproof.proof.causes.monomial_fit import benches
 
 Make = Callable[..., Fault]
 Search = Callable[[Fault], "list[Finding]"]
@@ -179,6 +181,14 @@ def test_two_strangers_with_another_constant_are_a_coincidence(fault_of: Make, c
     values = product()
     fault = fault_of(values, "x", c * up(values, "z") * number(values, "z"), allowed=0.2)
     assert (first(two_strangers, fault) is not None) is fits
+
+
+def test_an_integer_is_no_factor(fault_of: Make) -> None:
+    values = product() | {"n": torch.arange(40).reshape(8, 5)}
+    fault = fault_of(values, "x", up(values) * values["n"])
+    assert "n" not in {name for name, _, _ in others(fault)}
+    bench = next(benches(fault))
+    assert [column.name for column in _columns(bench, ("w", "n"), (1.0,))] == ["w"]
 
 
 def test_a_plain_product_where_the_right_share_is_none(fault_of: Make) -> None:

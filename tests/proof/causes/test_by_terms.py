@@ -96,6 +96,16 @@ def test_proportional_to_a_hundred_thousandth(off: float, same: bool) -> None:
     assert not _proportional(a, torch.zeros(2, dtype=torch.float64))
 
 
+def test_a_whole_share_of_several_terms_is_not_taken_for_one_of_them(fault_of: Make) -> None:
+    x = torch.linspace(0.5, 2, 5, dtype=torch.float64).requires_grad_()
+    a, b = x.sin() + x.exp(), x.cos() + x**3
+    values = dict(x=x, a=a, b=b, loss=(a * UP).sum() + (b * UP).sum())
+    (lost,) = torch.autograd.grad((a * UP).sum(), x, retain_graph=True)
+    (found,) = one_term(fault_of(values, "x", right(values) - lost))
+    assert found.headline == "the share that comes back through a is missing"
+    assert "equals the share of b alone" in found.why
+
+
 def test_a_term_inside_a_line_is_named_by_its_expression(fault_of: Make) -> None:
     x = torch.linspace(0.5, 2, 5, dtype=torch.float64).requires_grad_()
     y = x.sin() + x.exp()

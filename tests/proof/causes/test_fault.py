@@ -202,6 +202,15 @@ def test_a_block_that_is_no_block_has_none(fault_of: Make) -> None:
     assert fault.parts[0].alone and fault.parts[0].subject == "your gradient"
 
 
+def test_what_is_sent_back_is_brought_to_the_readers_dtype_and_shape(fault_of: Make) -> None:
+    x = torch.linspace(1, 2, 6).reshape(2, 3).requires_grad_()
+    y = x.exp()
+    fault = fault_of(dict(x=x, y=y, loss=y.sum()), "x", torch.zeros(2, 3))
+    for upstream in (torch.tensor(2.0).double(), torch.full((1, 3), 2.0), torch.full((2, 3), 2.0).double()):
+        made = fault.back("y", upstream)
+        assert made is not None and torch.allclose(made, 2 * y.detach().double())
+
+
 def test_a_block_from_which_nothing_comes_back_has_none(fault_of: Make) -> None:
     x = torch.linspace(1, 2, 20, dtype=torch.float64).reshape(5, 4).requires_grad_()
     a, b = x[1:4, :3] * 0.0, x.sin()

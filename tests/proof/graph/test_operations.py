@@ -159,6 +159,18 @@ def test_the_error_of_a_series_that_is_broken_off_is_the_one_measured(dtype: tor
     assert 0.5 < off / operation(y.grad_fn).coarse[dtype] < 2
 
 
+@pytest.mark.parametrize("name", LINES)
+def test_an_operation_whose_gradient_sums_over_more_than_the_shapes_tell_is_said_to_mix(name: str) -> None:
+    """Where shapes are equal, one element of the gradient would else be taken for a single product."""
+    y = LINES[name]()
+    x = y.grad_fn.next_functions[0][0].variable  # type: ignore[union-attr]
+    if x.shape != y.shape:
+        return
+    rows = [torch.autograd.grad(one, x, retain_graph=True)[0].flatten() for one in y.flatten()]
+    summed = int((torch.stack(rows) != 0).sum(0).max())
+    assert operation(y.grad_fn).mixes is (summed > 1)
+
+
 def test_terms_of_what_was_freed_are_not_known() -> None:
     y = leaf(4, 3).softmax(1)
     node = y.grad_fn

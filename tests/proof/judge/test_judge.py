@@ -141,3 +141,34 @@ def test_labels_are_used_in_messages() -> None:
     names = small()
     report = judge(names, {"x": torch.zeros(6)}, names["loss"], label=lambda name: f"grad_{name}")
     assert report["x"].message.startswith("grad_x is wrong") and report["x"].label == "grad_x"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000000 bytes."), "4 GB"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has"), "2.50 GiB"),
+        (MemoryError(), "a tensor"),
+    ],
+)
+def test_memory_that_there_is_not_is_said_in_a_sentence(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("backproof.proof.judge.judge.blame", fails)
+    x = torch.ones(3, requires_grad=True)
+    with pytest.raises(CannotJudgeError, match=f"{said} could not be allocated") as caught:
+        judge({"x": x}, {"x": torch.ones(3)}, x.sum())
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_another_kind_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("the kernel cannot do that")
+
+    monkeypatch.setattr("backproof.proof.judge.judge.blame", fails)
+    x = torch.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="the kernel cannot do that"):
+        judge({"x": x}, {"x": torch.ones(3)}, x.sum())

@@ -49,6 +49,12 @@ def test_lines_that_are_right_or_wrong_otherwise_are_left_as_they_are() -> None:
     assert rows(lambda u: 2 * u, ones)["a"].cause != "F1"
 
 
+def test_a_loss_without_an_upstream_gradient_is_not_read_for_another() -> None:
+    x = torch.linspace(0.5, 2, 4, dtype=torch.float64).requires_grad_()
+    (row,) = judged(dict(x=x), {"x": torch.full((4,), 3.0, dtype=torch.float64)}, x.sum(), None)
+    assert row.culprit and row.cause != "F1"
+
+
 def test_a_single_number_can_only_be_ignored() -> None:
     up = torch.tensor([-2.5], dtype=torch.float64)
     assert rows(torch.ones_like, up)["a"].cause == "F1"

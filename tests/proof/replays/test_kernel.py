@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import equal
 from backproof.proof.replays.subject import FIRST, BackwardRaisedError, Conditions, FunctionRaisedError, SkippedError
 from backproof.proof.report.rows import Verdict
 from backproof.proof.user.calls import CannotProveError
@@ -222,3 +223,9 @@ def test_what_changes_when_a_graph_is_used_again() -> None:
     rows, overwritten = kernel.second(first, set())
     assert [row.name for row in rows if row.culprit] == ["x"] and not overwritten
     assert kernel.second(first, {"x"})[0] == []
+
+
+def test_gradients_are_equal_where_both_are_none_or_have_the_same_bits() -> None:
+    one = torch.ones(3)
+    assert equal(None, None) and equal(one, one.clone())
+    assert not equal(None, one) and not equal(one, None) and not equal(one, 2 * one)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -88,3 +90,31 @@ def test_a_replay_that_cannot_be_made_is_listed_and_the_others_are_made() -> Non
     table = [Replay("moon", "sky", "light", skipped), Replay("sun", "sky", "light", refused)]
     report = prove_subject(PAIR, lambda proof: table, ())
     assert report.skipped == ("moon: there is no moon tonight.", "sun: forward raised ValueError.")
+
+
+def test_parts_of_a_kernel_are_used_where_it_has_several() -> None:
+    """Each input alone, from three on all but each, which of two would be the same again; and each output."""
+
+    def made(function: Callable, *inputs: Tensor) -> list[str]:
+        kernel = Kernel(function, function, inputs)
+        table = replays_of_kernels(Proof(kernel, kernel.tried(FIRST)), (), ())
+        parts = (replay.name for replay in table if replay.group in ("inputs", "outputs"))
+        return [name for name in parts if name != "upstream undefined"]
+
+    x, y, z = torch.rand(3), torch.rand(3), torch.rand(3)
+    assert made(lambda x: x.exp(), x) == []
+    assert made(lambda x, y: x * y, x, y) == ["only x needs a gradient", "only y needs a gradient"]
+    found = made(lambda x, y, z: (x * y, z.exp()), x, y, z)
+    assert {name for name in found if name.startswith("all but")} == {f"all but {n} need a gradient" for n in "xyz"}
+    assert {name for name in found if "output" in name} == {"only output[0]", "only output[1]"} and len(found) == 8
+
+
+def test_the_parameters_of_a_module_are_frozen_together() -> None:
+    def made(net: torch.nn.Module) -> list[str]:
+        kernel = Kernel(net, net, (torch.rand(3, 2),))
+        table = replays_of_kernels(Proof(kernel, kernel.tried(FIRST)), (), ())
+        return [replay.name for replay in table if replay.group == "inputs"]
+
+    assert made(torch.nn.Linear(2, 2)) == ["only input needs a gradient", "only the parameters need a gradient"]
+    alone = made(torch.nn.Linear(2, 2, bias=False))
+    assert alone == ["only input needs a gradient", "only weight needs a gradient"]

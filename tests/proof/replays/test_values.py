@@ -122,10 +122,10 @@ def test_without_a_truth_the_reference_is_the_truth() -> None:
 @pytest.mark.parametrize(
     ("rows", "cause", "said"),
     [
-        ([2], "F7", "rows 2 to 2 of 3 differ, the others are right"),
-        ([1, 2], "F7", "rows 1 to 2 of 3 differ"),
-        ([1], None, "rows 1 to 1 of 3 differ"),
-        ([0, 2], None, "rows 0 to 2 of 3 differ"),
+        ([2], "F7", "row 2 of 3 differs, the others are right"),
+        ([1, 2], "F7", "rows 1 and 2 of 3 differ"),
+        ([1], None, "row 1 of 3 differs"),
+        ([0, 2], None, "rows 0 and 2 of 3 differ"),
         ([0, 1, 2], None, ""),
     ],
 )

@@ -57,7 +57,6 @@ def test_inputs_take_the_names_of_parameters(inputs: Any, function: Callable, na
         (3, "it is a int"),
         ({"x": torch.empty(2, device="meta")}, "The input x is on the meta device"),
         ({"x": torch.eye(2).to_sparse()}, "The input x is no ordinary dense tensor"),
-        ({"x": torch.ones(2, dtype=torch.complex64)}, "The input x is complex"),
     ],
 )
 def test_inputs_that_nothing_can_be_proved_with(inputs: Any, said: str) -> None:

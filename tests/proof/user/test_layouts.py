@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from backproof.proof.user.layouts import LAYOUTS, Layout, copied, expanded, expanded_rows, offset, strided, transposed
+from backproof.proof.user.layouts import (
+    LAYOUTS,
+    Layout,
+    copied,
+    expanded,
+    expanded_rows,
+    layouts_of,
+    offset,
+    strided,
+    transposed,
+)
 
 Make = Callable[[Tensor], Tensor | None]
 
@@ -88,3 +98,30 @@ def test_a_copy_keeps_strides_and_offset() -> None:
     assert twin.storage_offset() == view.storage_offset() == 4
     twin.zero_()
     assert float(X[1, 0]) == 5.0
+
+
+def others(*shape: int, dtype: torch.dtype = torch.float32) -> list[str]:
+    return [layout.name for layout in layouts_of([torch.ones(shape, dtype=dtype)]) if layout not in LAYOUTS]
+
+
+def test_every_swap_of_two_dimensions_and_the_formats_of_convolutions() -> None:
+    assert others(3, 4) == others() == []
+    assert others(2, 3, 4) == ["transposed(0, 1)", "transposed(0, 2)"]
+    swaps = [f"transposed({i}, {j})" for i, j in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3))]
+    assert others(2, 3, 4, 5) == [*swaps, "channels_last"]
+    assert others(2, 3, 4, 5, 6)[-1] == "channels_last_3d" and len(others(2, 3, 4, 5, 6)) == 10
+    assert others(1, 3, 4) == []  # one row lies in memory as it does anyway
+    assert others(2, 1, 3, 3) == ["transposed(0, 2)", "transposed(0, 3)"]  # one channel, too
+    assert others(3, dtype=torch.cfloat) == ["conjugated"]
+
+
+def test_such_layouts_hold_the_same_numbers_and_a_copy_keeps_them() -> None:
+    generator = torch.Generator().manual_seed(1)
+    for value in (torch.randn(2, 3, 4, 5, generator=generator), torch.randn(2, 3, 4, 2, 3, dtype=torch.cfloat)):
+        for layout in layouts_of([value])[len(LAYOUTS) :]:
+            made, plain = layout.of(value), layout.of(value, contiguous=True)
+            assert made is not None and plain is not None and torch.equal(made, value) and torch.equal(plain, value)
+            assert plain.is_contiguous() and not plain.is_conj()
+            assert made.is_conj() if layout.name == "conjugated" else not made.is_contiguous()
+            twin = copied(made)
+            assert torch.equal(twin, value) and twin.stride() == made.stride() and twin.is_conj() == made.is_conj()

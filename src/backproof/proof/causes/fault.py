@@ -139,7 +139,9 @@ class Fault:
 
     def _part(self, reader: str) -> Part | None:
         upstream = self.case.upstream(reader)
-        if upstream is None or (sent := share(self.graph, reader, self.name, upstream)) is None:
+        if upstream is None or upstream.is_complex():  # the searches know real numbers only
+            return None
+        if (sent := share(self.graph, reader, self.name, upstream)) is None:
             return None
         sent, rest = dense(sent).double(), self.expected - dense(sent).double()
         every = (slice(None),) * self.got.dim()
@@ -186,7 +188,7 @@ class Fault:
         hooks = cuts(self.graph, part.reader, self.name)
         for at, arrived in zip(places, run(part.start, upstream, places, hooks), strict=True):
             written = write(self.graph, at)
-            if arrived is None or written is None:
+            if arrived is None or arrived.is_complex() or written is None:
                 continue
             stage = part._replace(
                 start=at,
@@ -222,7 +224,8 @@ class Fault:
     def at_hand(self) -> tuple[str, ...]:
         """The values whose gradients this line can use: not its own, nor those computed from it."""
         later = {self.name, *self.case.ancestors(self.name)}
-        return tuple(name for name in self.graph.names if name not in later and self.graph.twin(name) == name)
+        names = [name for name in self.graph.names if not self.graph.values[name].is_complex()]
+        return tuple(name for name in names if name not in later and self.graph.twin(name) == name)
 
     def siblings(self, reader: str) -> tuple[str, ...]:
         """The other named values that `reader` is computed from."""

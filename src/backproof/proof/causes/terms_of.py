@@ -74,7 +74,7 @@ def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[tuple
     try:
         for key, (node, positions) in enumerate(users):
             handles.append(node.register_hook(catch(key, node, positions)))
-        whole = run(graph.places[reader], upstream, [at], cuts(graph, reader, value))[0]
+        (whole,) = run(graph.places[reader], upstream, [at], cuts(graph, reader, value))
     finally:
         for handle in handles:
             handle.remove()

@@ -10,6 +10,7 @@ from backproof.proof.graph.node import Node, NotSavedError, Place, kind, saved, 
 from backproof.proof.graph.operations import Operation, exponent, operation
 
 _DEPTH = 3
+_SAME_NUMBERS = frozenset(["ViewAsReal", "ViewAsComplex"])  # complex numbers as pairs, which the prover makes itself
 
 
 def formula(graph: Graph, name: str) -> str:
@@ -32,6 +33,10 @@ def _written(graph: Graph, at: Place, depth: int, *, top: bool = False) -> str |
         return "..."
     if known.takes_part and _takes_all(at):
         return _argument(graph, node, known, 0, depth - 1)
+    if kind(node) in _SAME_NUMBERS:
+        child, output = node.next_functions[0]
+        owned = (child, output) in graph.owners
+        return None if child is None else _written(graph, (child, output), depth, top=top and not owned)
     parts = [_argument(graph, node, known, position, depth) or "..." for position in range(len(node.next_functions))]
     if all(part == "..." for part in parts):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeGuard
 
@@ -12,6 +13,8 @@ from torch.autograd.graph import get_gradient_edge
 
 _CHANGED = "modified by an inplace operation"
 _FREED = ("backward through the graph a second time", "already been freed")
+_ALLOCATE = re.compile(r"you tried to allocate (\d+) bytes")
+_ALLOCATE_ON_A_DEVICE = re.compile(r"out of memory\. Tried to allocate ([\d.]+ [KMGT]iB)")
 _REENTRANT = ("use_reentrant=True", "not compatible with .grad()")
 _LEAF_WRITTEN = "a leaf Variable that requires grad"
 
@@ -163,17 +166,27 @@ def version(value: Tensor) -> int:
     return value._version
 
 
-def was_changed(error: RuntimeError) -> bool:
+def not_allocated(error: RuntimeError | MemoryError) -> str | None:
+    """How much memory there was not, in words; None where the error says something else."""
+    said = str(error)
+    if found := _ALLOCATE.search(said):
+        return f"{int(found[1]) / 1e9:.3g} GB"
+    if found := _ALLOCATE_ON_A_DEVICE.search(said):
+        return found[1]
+    return "a tensor" if isinstance(error, MemoryError) else None
+
+
+def was_changed(error: Exception) -> bool:
     """Whether autograd says that a saved value was changed in place since."""
     return _CHANGED in str(error)
 
 
-def was_freed(error: RuntimeError) -> bool:
+def was_freed(error: Exception) -> bool:
     """Whether autograd says that a backward pass has freed the graph."""
     return any(words in str(error) for words in _FREED)
 
 
-def only_backward_goes_through(error: RuntimeError) -> bool:
+def only_backward_goes_through(error: Exception) -> bool:
     """Whether autograd says that a checkpoint on the way can only be followed by `backward()`."""
     return any(words in str(error) for words in _REENTRANT)
 

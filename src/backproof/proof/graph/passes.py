@@ -43,7 +43,8 @@ def share(graph: Graph, reader: str, value: str, upstream: Tensor, start: Place 
     if reader == value:
         return None
     try:
-        return run(start or graph.places[reader], upstream, [graph.places[value]], cuts(graph, reader, value))[0]
+        (sent,) = run(start or graph.places[reader], upstream, [graph.places[value]], cuts(graph, reader, value))
+        return sent
     except RuntimeError as error:
         if was_changed(error):
             return None

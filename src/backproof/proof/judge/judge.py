@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backproof.proof.causes.case import Case
 from backproof.proof.graph.graph import Graph, trace, without_changed
-from backproof.proof.graph.node import dense, only_backward_goes_through, was_changed, was_freed
+from backproof.proof.graph.node import dense, not_allocated, only_backward_goes_through, was_changed, was_freed
 from backproof.proof.graph.passes import as_recorded, autograds, no_trace, one_thread
 from backproof.proof.judge.forms import Form, Label, excuse_heirs, form_of, same_for_broadcasting
 from backproof.proof.judge.messages import explain
@@ -22,6 +22,7 @@ from backproof.proof.report.report import Report
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import listed
 from backproof.proof.verdict.blame import Blame, blame
+from backproof.proof.verdict.blocks import blocks
 from backproof.proof.verdict.decide import Known, row_of
 
 
@@ -60,7 +61,7 @@ def judge(
             graph, own = _own(graph)
             graph, own = _best_twins_first(graph, own, gradients, upstream)
             return _report(graph, own, followed, gradients, label, whole_pass)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             raise _plainer(error) from error
 
 
@@ -129,11 +130,16 @@ def _best_twins_first(
     return _own(graph)
 
 
-def _plainer(error: RuntimeError) -> Exception:
+def _plainer(error: RuntimeError | MemoryError) -> Exception:
     if was_freed(error):
         return GraphFreedError(
             "the graph of the loss is gone: backward() frees it. Run the forward pass again before the check, or call "
             "loss.backward(retain_graph=True)."
+        )
+    if (wanted := not_allocated(error)) is not None:
+        return CannotJudgeError(
+            f"the check needs more memory than there is: {wanted} could not be allocated. Free other tensors, name "
+            "fewer values at once with pairs= (those in between need not be judged), or check a smaller batch."
         )
     if only_backward_goes_through(error):
         return CannotJudgeError(
@@ -240,6 +246,9 @@ def _compared(given: Tensor | None, own: Tensor | None) -> tuple[bool, bool, flo
     exact = given.dtype == own.dtype and torch.equal(given, own)
     if given.is_complex() or own.is_complex():
         return exact, torch.allclose(given.to(own.dtype), own), None
-    a, b = given.to(torch.float64), own.to(torch.float64)
-    difference = float((a - b).abs().max()) if own.numel() else 0.0
-    return exact, torch.allclose(a, b), None if bool(b.isnan().any()) else difference
+    differences, close, known = [own.new_zeros((), dtype=torch.float64)], True, True
+    for a, b in blocks(given, own):
+        a, b = a.to(torch.float64), b.to(torch.float64)
+        differences += [(a - b).abs().max()] if b.numel() else []
+        close, known = close and torch.allclose(a, b), known and not bool(b.isnan().any())
+    return exact, close, float(torch.stack(differences).max()) if known else None

@@ -79,10 +79,8 @@ def _shape(row: Row, given: Tensor, case: Case) -> Row:
     if _broadcasts(given.shape, value.shape):
         lines.append("  a comparison that broadcasts does not see it.")
     lines.append(f"  {applicability.word}: {read.next}")
-    evidence = worst(given, expected) if given.shape == expected.shape else None
     certainty = Certainty.FITS if read.cause else None
-    return replace(row, message="\n".join(lines), cause=read.cause, evidence=evidence, certainty=certainty,
-                   applicability=applicability)  # fmt: skip
+    return replace(row, message="\n".join(lines), cause=read.cause, certainty=certainty, applicability=applicability)
 
 
 def _broadcasts(a: torch.Size, b: torch.Size) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import number
+from backproof.proof.user.tensors import as_real, widened
 from backproof.proof.verdict.decide import Known, row_of
 
 
@@ -34,6 +35,7 @@ class Precision:
 
 def precision(own: Tensor, reference: Tensor, truth: Tensor, units: float = 1.0) -> Precision:
     """Compares largest errors; `units` are units of rounding of the largest number."""
+    own, reference, truth = as_real(own), as_real(reference), as_real(truth)
     wide = truth.dtype
     unit = torch.finfo(reference.dtype).eps * most(truth)
     error = most(reference.detach().to(wide) - truth)
@@ -61,7 +63,7 @@ def as_precise(
             continue
         measured = precision(got, reference, exact)
         if measured.ok:
-            near, largest = torch.allclose(got, reference), most(got.double() - reference.double())
+            near, largest = torch.allclose(got, reference), most(as_real(widened(got) - widened(reference)))
             said = f"d{name} is right: {measured}."
             rows.append(row_of(name, Known.AS_PRECISE, message=said, approximate=near, max_difference=largest))
     return rows

@@ -109,6 +109,8 @@ def laid_out(proof: Proof, ledger: Ledger, conditions: Conditions, when: str) ->
     try:
         rows = list(proof.subject.tried(conditions, ledger.known()).rows)
     except BackwardRaisedError as error:
+        if _raises(proof, replace(conditions, contiguous=True)):
+            raise SkippedError(f"{proof.subject.backward_called} raised {error}, whatever the layout") from error
         rows = [raised(proof, ledger, error, when, Cause.CONTIGUITY_ASSUMED, _STRIDES)]
     suspects = {row.name for row in new(rows, ledger)}
     if suspects:
@@ -121,6 +123,17 @@ def laid_out(proof: Proof, ledger: Ledger, conditions: Conditions, when: str) ->
             row = shown(row, Cause.CONTIGUITY_ASSUMED, claim, next=_STRIDES, applicability=mends)
         found.append(row)
     return found
+
+
+def _raises(proof: Proof, conditions: Conditions) -> bool:
+    """Whether the backward pass raises under some conditions; not where the forward pass already does."""
+    try:
+        proof.subject.tried(conditions, ())
+    except BackwardRaisedError:
+        return True
+    except CannotProveError:
+        return False
+    return False
 
 
 def _wrong(proof: Proof, conditions: Conditions, ledger: Ledger, suspects: set[str]) -> set[str]:
@@ -163,7 +176,7 @@ def _hard_coded(row: Row, size: Size) -> Row:
 
 def _size_in_float64(proof: Proof, ledger: Ledger, size: Size) -> list[Row]:
     """A row left out of a sum may hide in the rounding of much larger rows, but not in float64."""
-    if proof.dtype is torch.float64:
+    if proof.dtype in (torch.float64, torch.complex128):
         return []
     try:
         rows = _tried(proof, ledger, Conditions(size=size, dtype=torch.float64), f"for {size.name} in float64")

@@ -19,7 +19,9 @@ from backproof.proof.replays.kernel_calls import (
     misshapen,
     needed,
     sent_back,
+    without_kinks,
 )
+from backproof.proof.replays.kinks import Bench
 from backproof.proof.replays.outputs import as_named
 from backproof.proof.replays.sides import (
     Gradients,
@@ -45,7 +47,7 @@ from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.user.arguments import CALL, Values, flat_values, in_dtype
 from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import is_finite, is_float, short_name
+from backproof.proof.user.tensors import as_real, counterpart, is_finite, is_float, short_name, widened
 from backproof.proof.user.writes import Kept
 
 _DRAWS = 4  # roundings of the inputs that are tried
@@ -138,13 +140,13 @@ class Kernel:
             raise CannotProveError(
                 "No output of reference depends on an input that needs a gradient, so there is nothing to prove."
             )
-        if conditions.size is not None:
+        if conditions.size is not None or conditions.input_layout is not None:  # its numbers are not the user's
             self._refuse_what_is_not_finite(reference, needs)
         function = self.called(values, needs)
         if not function.differentiable and set(conditions.needs or [""]) <= set(values[CALL].parameters):
             raise SkippedError("function has no graph where no argument needs a gradient, as a reentrant checkpoint")
         for name, value in function.differentiable.items():
-            if conditions.dtype is not None and value.dtype is not conditions.dtype:
+            if conditions.dtype is not None and value.dtype is not counterpart(value.dtype, conditions.dtype):
                 wanted, got = short_name(conditions.dtype), short_name(value.dtype)
                 raise SkippedError(f"function turns {wanted} inputs into a {got} {name}")
         truth = self.truth(values, needs)
@@ -174,11 +176,13 @@ class Kernel:
         gradients = {name: None if one is None else dense(one) for name, one in gradients.items()}
         own = gradients_of(reference, upstreams, needs, retain=True)
         gradients = {name: one for name, one in gradients.items() if one is not None or needed(own[name])}
-        exact = gradients_of(truth, {n: u.double() for n, u in upstreams.items()}, needs) if truth else None
+        exact = gradients_of(truth, {n: widened(u) for n, u in upstreams.items()}, needs) if truth else None
         judged = gradients | returned if refused else gradients
-        rows = trial.rows + judged_trial(reference, judged, upstreams, own, exact, known)
+        rows = judged_trial(reference, judged, upstreams, own, exact, known)
         why = _REFUSED if refused else ""
-        return replace(trial, upstreams=upstreams, gradients=gradients, rows=rows, refused=why, notes=notes)
+        trial = replace(trial, upstreams=upstreams, gradients=gradients, own=own, refused=why, notes=notes)
+        fair = without_kinks(rows, trial, self.bench(needs, upstreams), first=known is None)
+        return replace(trial, rows=trial.rows + fair)
 
     def _with_leftovers(self, trial: KernelTrial) -> KernelTrial:
         def again() -> tuple[Side, Side]:
@@ -187,6 +191,24 @@ class Kernel:
 
         trial = with_leftovers(trial, again, () if self.grad_inputs is not None else trial.needs)
         return replace(trial, notes=(*trial.notes, *self.declined.values()))
+
+    def bench(self, needs: tuple[str, ...], upstreams: Mapping[str, Tensor]) -> Bench:
+        """Both sides on shifted inputs, with the same upstream gradients."""
+
+        def sent() -> dict[str, Tensor]:
+            return {name: copied(value) for name, value in upstreams.items()}
+
+        def total(values: Values) -> float:
+            outputs = run_side("reference", self.reference, values, (), self.seed).outputs
+            return sum(float((as_real(widened(outputs[n])) * as_real(widened(u))).sum()) for n, u in upstreams.items())
+
+        return Bench(
+            lambda values: sent_back(self.called(dict(values), needs), sent(), needs),
+            lambda values: gradients_of(
+                run_side("reference", self.reference, dict(values), needs, self.seed), sent(), needs
+            ),
+            total,
+        )
 
     def second(self, first_run: KernelTrial, known: Collection[str]) -> tuple[list[Row], Mapping[str, Kept]]:
         side = self.called(first_run.values, first_run.needs)
@@ -216,7 +238,8 @@ class Kernel:
             side = run_side("reference", self.reference, in_dtype(values, torch.float64), needs, self.seed)
         except CannotProveError:
             return None
-        return side if all(value.dtype is torch.float64 for value in side.differentiable.values()) else None
+        wide = (torch.float64, torch.complex128)
+        return side if all(value.dtype in wide for value in side.differentiable.values()) else None
 
     def _refuse_what_is_not_finite(self, reference: Side, needs: Collection[str]) -> None:
         truth = gradients_of(reference, upstreams_for(reference, self.seed), needs, retain=True)
@@ -230,12 +253,12 @@ class Kernel:
         for _ in range(_DRAWS):
             shaken = dict(in_dtype(values, torch.float64))
             for name, value in shaken.items():
-                if isinstance(value, Tensor) and value.dtype is torch.float64:
+                if is_float(value):
                     signs = torch.randint(0, 2, value.shape, generator=generator).to(value.device) * 2 - 1
                     shaken[name] = value * (1 + torch.finfo(values[name].dtype).eps * signs)
             for name, output in run_side("reference", self.reference, shaken, needs, self.seed).outputs.items():
-                if output.dtype is torch.float64:
-                    apart = (output - truth.outputs[name]).abs().detach()
+                if output.dtype in (torch.float64, torch.complex128):
+                    apart = as_real(output - truth.outputs[name]).abs().detach()
                     most[name] = torch.maximum(most[name], apart) if name in most else apart
         return most
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from backproof.proof.graph.node import arguments_of, consulted, is_custom, nodes_behind, place
 from backproof.proof.replays.accuracy import as_precise
+from backproof.proof.replays.kinks import Bench, excused, kink_of
 from backproof.proof.replays.sides import (
     Gradients,
     Side,
@@ -21,7 +23,7 @@ from backproof.proof.replays.sides import (
     upstreams_for,
 )
 from backproof.proof.replays.subject import BackwardRaisedError
-from backproof.proof.report.rows import Row
+from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.report.words import listed
 from backproof.proof.user.arguments import CALL, Values
 from backproof.proof.user.calls import describe
@@ -42,6 +44,7 @@ class KernelTrial:
     rows: list[Row] = field(default_factory=list)
     refused: str = ""
     notes: tuple[str, ...] = ()
+    own: Gradients = field(default_factory=dict)  # what the reference brings to the inputs
 
 
 def sent_back(
@@ -89,6 +92,18 @@ def judged_trial(
         return seen.rows() + precise
     doubtful = {name: gradient for name, gradient in gradients.items() if name not in fine}
     return precise + (judged_side(reference, doubtful, upstreams) if doubtful else [])
+
+
+def without_kinks(rows: list[Row], trial: KernelTrial, bench: Bench, *, first: bool) -> list[Row]:
+    """The rows without culprits that differ from the reference at kinks and ties only; they get a word instead."""
+    found = []
+    for row in rows:
+        got, right = trial.gradients.get(row.name), trial.own.get(row.name)
+        if row.culprit and row.verdict is Verdict.WRONG and got is not None and right is not None:
+            eps = torch.finfo(trial.values[row.name].dtype).eps
+            row = excused(row, kink_of(row.name, got, right, trial.values, bench, eps), first=first)
+        found.append(row)
+    return found
 
 
 def meant_to_get_none(values: Values, function: Callable, reference: Callable, seed: int) -> dict[str, str]:

@@ -23,6 +23,7 @@ class Ledger:
         self.skipped: list[str] = []
         self.notes: list[str] = []
         self.excused: set[str] = set()
+        self.remarked = {row.name for row in self.rows.values() if row.remark}
 
     def skip(self, replay: str, why: str) -> None:
         """Notes a replay that could not be made; it speaks neither for nor against the backward pass."""
@@ -36,6 +37,9 @@ class Ledger:
     def add(self, rows: Iterable[Row], replay: str) -> None:
         """Takes the findings of a replay; the earliest that shows a fault keeps it, unless a later one knows why."""
         for row in rows:
+            if row.remark and row.name not in self.remarked:
+                self.note(f"{row.remark} (replay: {replay}).")
+                self.remarked.add(row.name)
             if row.name not in self.excused:
                 self.rows[row.name] = _merged(self.rows.get(row.name), row, replay)
 

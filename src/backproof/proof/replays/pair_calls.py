@@ -84,6 +84,12 @@ def run_forward(functions: Functions, conditions: Conditions = FIRST) -> Run:
     parts = {name: taken_apart(name, value) for name, value in named.items()}
     flat = {name: value for _, found in parts.values() for name, value in found.items()}
     refuse_unfit(flat)
+    for name, value in flat.items():
+        if isinstance(value, Tensor) and value.is_complex():
+            raise CannotProveError(
+                f"The input {name} is complex, and prove follows real inputs only; give its real and its imaginary "
+                "part as two inputs."
+            )
     if unknown := functions.constants - named.keys() - flat.keys():
         raise CannotProveError(f"constants names {sorted(unknown)[0]!r}, and the inputs are {', '.join(flat)}.")
     within = {one for name in functions.constants & named.keys() for one in parts[name][1]}

@@ -19,6 +19,7 @@ from backproof.proof.graph.node import (
     place,
 )
 from backproof.proof.judge.misread_upstream import judged
+from backproof.proof.replays.complex_numbers import parts_of, whole_row
 from backproof.proof.replays.outputs import outputs_of
 from backproof.proof.report.rows import Row
 from backproof.proof.user.arguments import CALL, Call, Values, arguments_for
@@ -26,7 +27,7 @@ from backproof.proof.user.calls import CannotProveError, call, seeded
 from backproof.proof.user.carried import installed
 from backproof.proof.user.layouts import copied
 from backproof.proof.user.structure import mapped
-from backproof.proof.user.tensors import is_float
+from backproof.proof.user.tensors import as_real, is_float
 from backproof.proof.user.upstream import upstream_for
 from backproof.proof.verdict.glance import Glance, glance
 
@@ -42,10 +43,14 @@ class Side:
     While a backward pass runs, `stage` has to be entered: the module then holds the leaves that it ran with. `own` are
     leaves that only this side holds, by name. `again` makes the same call once more, and `on_copies` says that it would
     not run on leaves, since it writes into its arguments.
+
+    The judge knows real numbers only, so the reference starts from the real numbers of complex inputs; `parts` names
+    those.
     """
 
     leaves: Values
     outputs: dict[str, Tensor]
+    parts: frozenset[str] = frozenset()
     stage: Callable[[], AbstractContextManager] = nullcontext
     own: Mapping[str, Tensor] = field(default_factory=dict)
     again: Callable[[], Side] | None = None
@@ -98,9 +103,13 @@ def called(role: str, function: Callable, leaves: Values, seed: int, *, on_copie
 
     Raises CannotProveError where it raises or returns no tensor.
     """
-    whole = leaves.get(CALL)
-    stage, own = installed(whole.held[role], leaves, whole.dtype) if isinstance(whole, Call) else (nullcontext, {})
-    args, named = arguments_for(function, leaves)
+    complex_ones = [name for name, value in leaves.items() if isinstance(value, Tensor) and value.is_complex()]
+    parts = frozenset(name for name in complex_ones if role == "reference" and leaves[name].requires_grad)
+    starts = {name: as_real(leaves[name].detach()).requires_grad_() for name in parts}
+    given = {name: torch.view_as_complex(starts[name]) if name in parts else leaf for name, leaf in leaves.items()}
+    whole = given.get(CALL)
+    stage, own = installed(whole.held[role], given, whole.dtype) if isinstance(whole, Call) else (nullcontext, {})
+    args, named = arguments_for(function, given)
     with seeded(seed), torch.enable_grad(), stage():
         if on_copies:
             args, named = mapped(copy_of, args), mapped(copy_of, named)
@@ -109,7 +118,7 @@ def called(role: str, function: Callable, leaves: Values, seed: int, *, on_copie
     def again() -> Side:
         return called(role, function, leaves, seed, on_copies=on_copies)
 
-    return Side(leaves, outputs_of(role, returned), stage, own, again, on_copies)
+    return Side({**leaves, **starts}, outputs_of(role, returned), parts, stage, own, again, on_copies)
 
 
 def copy_of(value: Tensor) -> Tensor:
@@ -157,9 +166,13 @@ def gradients_of(
     except RuntimeError as error:
         if side.again is None or not only_backward_goes_through(error):
             raise
-        found = _by_backward(side.again(), list(outputs), leaves, sent)
+        later = side.again()
+        found = _by_backward(later, list(outputs), [later.leaves.get(name, side.leaves[name]) for name in needs], sent)
     kept = found if sparse else [None if one is None else dense(one) for one in found]
-    return dict(zip(needs, kept, strict=True))
+    return {
+        name: torch.view_as_complex(one.contiguous()) if one is not None and name in side.parts else one
+        for name, one in zip(needs, kept, strict=True)
+    }
 
 
 def _by_backward(side: Side, names: list[str], leaves: list[Tensor], upstreams: list[Tensor]) -> list[Tensor | None]:
@@ -199,15 +212,20 @@ def judged_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, T
     """The judge's rows for the inputs of `gradients`, with the reference's graph as the truth."""
     with reference.stage():
         values, added, output, upstream = _as_network(reference, gradients, upstreams)
-        rows = judged(values, {**gradients, **added}, output, upstream)
-    return [row for row in rows if row.name not in added]
+        rows = judged(values, {**parts_of(gradients, reference.parts), **added}, output, upstream)
+    rows = [row for row in rows if row.name not in added]
+    if not any(value.is_complex() for value in (*gradients.values(), *upstreams.values()) if value is not None):
+        return rows
+    sent = {name: one.conj() if one.is_complex() else one for name, one in upstreams.items()}
+    other = gradients_of(reference, sent, tuple(gradients), retain=True)
+    return [whole_row(row, other.get(row.name), parts=row.name in reference.parts) for row in rows]
 
 
 def glance_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]) -> Glance:
     """The same without a diagnosis."""
     with reference.stage():
         values, added, output, upstream = _as_network(reference, gradients, upstreams)
-        seen = glance(values, {**gradients, **added}, output, upstream)
+        seen = glance(values, {**parts_of(gradients, reference.parts), **added}, output, upstream)
     right = {name: verdict for name, verdict in seen.right.items() if name not in added}
     return Glance(seen.faults - added.keys(), right)
 
@@ -223,9 +241,12 @@ def _as_network(
     values = {name: reference.leaves[name] for name in gradients}
     if len(upstreams) == 1:
         ((name, upstream),) = upstreams.items()
-        return {**values, name: reference.outputs[name]}, {name: upstream}, reference.outputs[name], upstream
-    outputs = {name: reference.outputs[name] for name in upstreams if name not in values}
-    total = torch.stack([(reference.outputs[name] * upstream).sum() for name, upstream in upstreams.items()]).sum()
+        output, upstream = as_real(reference.outputs[name]), as_real(upstream)
+        return {**values, name: output}, {name: upstream}, output, upstream
+    seen = {name: as_real(reference.outputs[name]) for name in upstreams}
+    outputs = {name: value for name, value in seen.items() if name not in values}
+    products = [(value * as_real(upstreams[name])).sum() for name, value in seen.items()]
+    total = torch.stack(products).sum()
     upstream = torch.ones_like(total, requires_grad=False)
     found = torch.autograd.grad(total, list(outputs.values()), upstream, retain_graph=True)
     added = {**dict(zip(outputs, found, strict=True)), _TOTAL: upstream}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +11,21 @@ import torch
 from torch import Tensor
 
 from backproof.proof.replays.again import new, raised, shown
+from backproof.proof.replays.damage import UNCHANGED
 from backproof.proof.replays.kernel import Kernel
 from backproof.proof.replays.kernel_calls import KernelTrial, sent_back
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.outputs import as_named, outputs_of
-from backproof.proof.replays.sides import copy_of, leaves_of
+from backproof.proof.replays.sides import copy_of, glance_side, leaves_of, run_side
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row
+from backproof.proof.report.words import listed
 from backproof.proof.user.layouts import copied
 from backproof.proof.user.structure import mapped, tensors_in
-from backproof.proof.user.tensors import is_float
+from backproof.proof.user.tensors import as_real, is_float
 from backproof.proof.user.writes import damaged, describe_change, keep
+from backproof.proof.verdict.decide import Known, ruled
 
 _COPY = "write into a new tensor; autograd and other branches of the network still need the old numbers"
 
@@ -33,9 +36,14 @@ def unchanged(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     leaves = leaves_of(first_run.values, first_run.needs)
     inputs = keep(leaves)
     side = kernel.called_on(leaves, on_copies=first_run.function.on_copies)
-    for name, kept in damaged(inputs).items():
+    overwritten = damaged(inputs)
+    for name, kept in overwritten.items():
         claim = f"The forward pass changes its input {name} in place"
-        rows.append(shown(ledger.row(name), Cause.CHANGED_IN_PLACE, claim, describe_change(kept), next=_COPY))
+        row = shown(ledger.row(name), Cause.CHANGED_IN_PLACE, claim, describe_change(kept), next=_COPY)
+        ledger.put(replace(row, replay=UNCHANGED))  # whatever the first run took it for
+        rows.append(row)
+    if overwritten:
+        _excuse_readers(proof, ledger, {name: kept.tensor.detach() for name, kept in overwritten.items()})
     upstreams = {name: copied(value) for name, value in first_run.upstreams.items()}
     saved = getattr(side.outputs[proof.output].grad_fn, "saved_tensors", ())
     given = {
@@ -52,6 +60,23 @@ def unchanged(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
             claim = f"The backward pass changes {what} in place"
             rows.append(shown(ledger.row(name), Cause.CHANGED_IN_PLACE, claim, describe_change(item), next=_COPY))
     return rows
+
+
+def _excuse_readers(proof: Proof[Kernel, KernelTrial], ledger: Ledger, damage: Mapping[str, Tensor]) -> None:
+    """Gradients that are right for the numbers that the forward pass has left in its inputs are not at fault."""
+    kernel, trial = proof.subject, proof.first_run
+    accused = {name: one for name, one in trial.gradients.items() if ledger.row(name).culprit and name not in damage}
+    if not accused:
+        return
+    there = {**trial.values, **{name: copied(value) for name, value in damage.items()}}
+    reference = run_side("reference", kernel.reference, there, trial.needs, kernel.seed)
+    faults = glance_side(reference, accused, trial.upstreams).faults
+    names = listed(list(damage))
+    for name in accused.keys() - faults:
+        said = f"d{name}: right for the numbers that the forward pass has left in {names}; this line is right."
+        row = ruled(ledger.row(name), Known.READ_DAMAGE, cause=None, certainty=None, applicability=None, candidates=(),
+                    inherited_from=tuple(damage), message=said, evidence=None)  # fmt: skip
+        ledger.excuse(row)
 
 
 def two_graphs(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
@@ -84,6 +109,8 @@ def used_twice(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
             raise SkippedError(f"{kernel.backward_called} raises when only {output} is used") from error
         when = "where its input and its result are used twice"
         return [raised(proof, ledger, error, when, Cause.CHANGED_IN_PLACE, _COPY)]
+    if any(ledger.row(name).culprit for name in proof.first_run.reference.outputs):
+        rows = [row for row in rows if row.name in proof.first_run.needs]  # a wrong value is wrong here as well
     claim = "is wrong where its input and its upstream gradient are used elsewhere too, as in a residual branch"
     return [shown(row, Cause.CHANGED_IN_PLACE, claim, next=_COPY) for row in new(rows, ledger)]
 
@@ -98,7 +125,9 @@ def _residual(function: Callable, output: str, names: Collection[str], on_copies
     def residual(*arguments: Any, **named: Any) -> Tensor:
         shared = [mapped(lambda value: value * 1.0 if is_float(value) else value, each) for each in (arguments, named)]
         inputs = [value for each in shared for value in tensors_in("", each).values() if is_float(value)]
-        shortcut = torch.stack([value.sin().sum().double() for value in inputs]).sum() if inputs else torch.zeros(())
+        shortcut = (
+            torch.stack([as_real(value.sin()).sum().double() for value in inputs]).sum() if inputs else torch.zeros(())
+        )
 
         def result() -> Tensor:
             args, keywords = (mapped(copy_of, each) for each in shared) if on_copies else shared

@@ -14,6 +14,7 @@ from backproof.proof.replays.again import (
     second_backward,
     upstream_layout,
 )
+from backproof.proof.replays.calls_apart import CALLS_APART, calls_apart
 from backproof.proof.replays.damage import UNCHANGED, find_damage
 from backproof.proof.replays.kernel import Kernel
 from backproof.proof.replays.kernel_calls import KernelTrial
@@ -21,16 +22,16 @@ from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.low_precision import in_low_precision
 from backproof.proof.replays.pair import Pair
 from backproof.proof.replays.pair_calls import PairTrial
-from backproof.proof.replays.parts import input_layout, one_output, some_inputs
+from backproof.proof.replays.parts import input_layout, one_output, some_inputs, undefined_upstream
 from backproof.proof.replays.runner import Replay
 from backproof.proof.replays.shaken import shaken
 from backproof.proof.replays.state import two_graphs, unchanged, used_twice
 from backproof.proof.replays.subject import Proof, SkippedError
 from backproof.proof.report.rows import Row
 from backproof.proof.user.arguments import CALL
-from backproof.proof.user.layouts import LAYOUTS
+from backproof.proof.user.layouts import layouts_of
 from backproof.proof.user.sizes import other_sizes, usual_size
-from backproof.proof.user.tensors import short_name
+from backproof.proof.user.tensors import is_float, short_name
 
 _WRITES = "nothing that was passed in is written to"
 _NEVER_ZERO = "a gradient that is always zero is right for noise, too"
@@ -44,23 +45,25 @@ def replays_of_pairs(proof: Proof[Pair, PairTrial], sizes: Sequence[int]) -> lis
         Replay("random upstream", "upstream", "the upstream gradient is used, all of it", random_upstream),
         Replay("shaken gradients", "upstream", _NEVER_ZERO, _on_pairs(shaken)),
         *_float64(),
-        *_upstream_layouts(),
+        *_upstream_layouts(proof),
         *_sizes(proof, sizes),
     ]
 
 
 def replays_of_kernels(
-    proof: Proof[Kernel, KernelTrial], dtypes: Sequence[torch.dtype], sizes: Sequence[int]
+    proof: Proof[Kernel, KernelTrial], dtypes: Sequence[torch.dtype], sizes: Sequence[int], spread: float = 0.0
 ) -> list[Replay]:
     """The replays of `prove_function`, in their order."""
     return [
         Replay(UNCHANGED, "state", _WRITES, unchanged),
+        Replay(CALLS_APART, "state", "two calls give the same gradients", partial(calls_apart, spread=spread)),
         *_state(),
         Replay("two graphs at once", "state", "a call does not disturb another's backward pass", two_graphs),
         Replay("used twice", "state", "inputs and results may have other readers", used_twice),
         *_outputs(proof),
-        *_upstream_layouts(),
-        *_input_layouts(),
+        Replay("upstream undefined", "outputs", "no upstream gradient at all means zeros", undefined_upstream),
+        *_upstream_layouts(proof),
+        *_input_layouts(proof),
         *_subsets(proof),
         *_float64(),
         *_low_precision(dtypes),
@@ -86,18 +89,19 @@ def _outputs(proof: Proof[Kernel, KernelTrial]) -> list[Replay]:
     ]
 
 
-def _upstream_layouts() -> list[Replay]:
+def _upstream_layouts(proof: Proof) -> list[Replay]:
     meaning = "the upstream gradient may lie in memory in any way"
     return [
         Replay(f"upstream {layout.name}", "layouts", meaning, partial(upstream_layout, layout=layout))
-        for layout in LAYOUTS
+        for layout in layouts_of(proof.first_run.upstreams.values())
     ]
 
 
-def _input_layouts() -> list[Replay]:
+def _input_layouts(proof: Proof[Kernel, KernelTrial]) -> list[Replay]:
     meaning = "the inputs may lie in memory in any way"
     return [
-        Replay(f"inputs {layout.name}", "layouts", meaning, partial(input_layout, layout=layout)) for layout in LAYOUTS
+        Replay(f"inputs {layout.name}", "layouts", meaning, partial(input_layout, layout=layout))
+        for layout in layouts_of(value for value in proof.first_run.values.values() if is_float(value))
     ]
 
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from backproof.proof.causes.wording import ranges
 from backproof.proof.replays.accuracy import most, precision
 from backproof.proof.replays.sides import Side
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Evidence, Row, finding
-from backproof.proof.user.tensors import is_float
+from backproof.proof.user.tensors import as_real, is_float
 from backproof.proof.verdict.decide import Known, of_value, row_of
 
 _ILL_CONDITIONED = 8  # times what rounding the inputs does: a kernel rounds a few times more on its way
@@ -20,11 +21,12 @@ _FLOAT32 = torch.finfo(torch.float32).eps
 
 
 def evidence_of(got: Tensor, expected: Tensor) -> Evidence:
-    """The largest difference between two tensors of one shape."""
-    got, expected = got.detach().cpu(), expected.detach().cpu()
+    """The largest difference between two tensors of one shape; of complex ones, between their parts."""
+    parts = expected.is_complex()
+    got, expected = as_real(got.detach()).cpu(), as_real(expected.detach()).cpu()
     change = torch.nan_to_num((got.double() - expected.double()).abs(), nan=torch.inf)
     place = tuple(int(i) for i in torch.unravel_index(change.argmax(), change.shape)) if change.ndim else ()
-    return Evidence(place, float(got[place]), float(expected[place]), got, expected)
+    return Evidence(place, float(got[place]), float(expected[place]), got, expected, parts)
 
 
 def value_rows(
@@ -56,6 +58,8 @@ def _misfit(name: str, claim: str, known: Known = Known.VALUE_MISFIT) -> Row:
 
 
 def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, terms: int, moved: Tensor | None) -> Row:
+    whole = (got, expected)
+    got, expected, truth = as_real(got), as_real(expected), None if truth is None else as_real(truth)
     if not is_float(expected):
         fine, near, largest = False, torch.equal(got, expected), None
     else:
@@ -72,11 +76,11 @@ def _value_row(name: str, got: Tensor, expected: Tensor, truth: Tensor | None, t
     if not known.at_fault:
         return row
     if is_float(expected):
-        row = replace(row, evidence=evidence_of(got, expected))
-    rows = _wrong_rows(got, expected)
+        row = replace(row, evidence=evidence_of(*whole))
+    rows = _wrong_rows(got, expected) if whole[0].ndim else []
     last_rows = bool(rows) and rows == list(range(rows[0], len(expected)))
     cause = Cause.ROWS_LEFT_OUT if last_rows else None
-    where = f"rows {rows[0]} to {rows[-1]} of {len(expected)} differ, the others are right" if rows else ""
+    where = f"{_named(rows, len(expected))}, the others are right" if rows else ""
     advice = "look at how the last, partial tile is handled" if cause else "compare the forward passes step by step"
     return finding(row, cause, "is not what the reference computes", where, next=advice)
 
@@ -88,3 +92,7 @@ def _wrong_rows(got: Tensor, expected: Tensor) -> list[int]:
     near = torch.isclose(got.double(), expected.double(), rtol=1e-3, atol=1e-6, equal_nan=True)
     wrong = (~near.reshape(len(expected), -1).all(1)).nonzero().flatten().tolist()
     return wrong if len(wrong) < len(expected) else []
+
+
+def _named(rows: list[int], count: int) -> str:
+    return f"row {rows[0]} of {count} differs" if len(rows) == 1 else f"rows {ranges(rows)} of {count} differ"

@@ -37,7 +37,8 @@ class Evidence:
     """Where a gradient differs most from what its line should give, and both in full for pictures.
 
     `got_tensor` and `expected_tensor` are detached, on the CPU, and may differ in shape where that is the
-    fault.
+    fault. Of complex tensors they hold the `parts`: real numbers with a last dimension of 2, 0 for the real part and 1
+    for the imaginary one.
     """
 
     worst_index: tuple[int, ...]
@@ -45,9 +46,17 @@ class Evidence:
     expected: float
     got_tensor: Tensor
     expected_tensor: Tensor
+    parts: bool = False
+
+    @property
+    def place(self) -> str:
+        """The worst index in words; of a complex tensor, that of its element and which part of it."""
+        index = self.worst_index[:-1] if self.parts else self.worst_index
+        where = f" at {list(index)}" if index else ""
+        return where + (", imaginary part" if self.worst_index[-1] else ", real part") if self.parts else where
 
     def __str__(self) -> str:
-        place = f" at {list(self.worst_index)}" if self.worst_index else ""
+        place = self.place
         if not math.isfinite(self.got):
             return f"first{place or ' of all'}: got {self.got}, expected {number(self.expected)}"
         difference = number(abs(self.got - self.expected))
@@ -64,7 +73,8 @@ class Row:
     `cause` is the code of a `Cause`, as "F6", or None where nothing is wrong or the cause is not certain; where several
     explain the numbers alike, `candidates` has their codes. `certainty` says what the cause rests on, and
     `applicability` whether doing just what the message advises gives the right gradient; both are None where there is
-    no cause, and no advice. `factor` is the constant by which the gradient, or one of its terms, is off, where that is
+    no cause, and no advice. `remark` is what a report says beside its table,
+    once for each value. `factor` is the constant by which the gradient, or one of its terms, is off, where that is
     what is wrong with it.
     """
 
@@ -84,6 +94,7 @@ class Row:
     applicability: Applicability | None = None
     candidates: tuple[str, ...] = ()
     factor: float | None = None
+    remark: str = ""
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from backproof.proof.user.carried import Held, paired
 from backproof.proof.user.held import held_by
 from backproof.proof.user.inputs import named_inputs, refuse_unfit
 from backproof.proof.user.signature import in_order, placed
 from backproof.proof.user.structure import put_together, taken_apart
+from backproof.proof.user.tensors import counterpart, is_float
 
 CALL = "(the call)"  # no argument can be called so; it goes wherever the arguments go
 
@@ -60,14 +60,17 @@ def flat_values(given: Any, function: Callable, reference: Callable) -> Values:
 
 
 def in_dtype(values: Values, dtype: torch.dtype | None) -> Values:
-    """The same inputs with every floating-point tensor rounded to `dtype`; as they are for None."""
+    """The same inputs with every floating-point tensor rounded to `dtype`, complex ones to numbers as precise.
+
+    They stay as they are for None.
+    """
     if dtype is None:
         return values
 
     def rounded(value: Any) -> Any:
         if isinstance(value, Call):
             return replace(value, dtype=dtype)
-        return value.to(dtype=dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+        return value.to(counterpart(value.dtype, dtype)) if is_float(value) else value
 
     return {name: rounded(value) for name, value in values.items()}
 

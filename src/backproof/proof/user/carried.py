@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backproof.proof.user.held import Spot, holding
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import is_float, same_bits
+from backproof.proof.user.tensors import counterpart, is_float, same_bits
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def installed(
             continue
         if id(spot.tensor) not in copies:
             copy = copied(spot.tensor)
-            copy = copy.to(dtype) if dtype is not None and copy.is_floating_point() else copy
+            copy = copy.to(counterpart(copy.dtype, dtype)) if dtype is not None and is_float(copy) else copy
             copies[id(spot.tensor)] = copy.requires_grad_(needed)
             if needed:
                 own[spot.name] = copy

@@ -64,8 +64,6 @@ def _unfit(value: Tensor) -> str:
         return "is on the meta device, which holds no numbers; make it on a device that does"
     if value.layout is not torch.strided or value.is_nested or value.is_quantized:
         return "is no ordinary dense tensor; make it dense, with to_dense()"
-    if value.is_complex():
-        return "is complex, and only real gradients are proved; give its real and its imaginary part as two inputs"
     return ""
 
 

@@ -7,7 +7,9 @@ rather than foreign memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -28,6 +30,22 @@ def transposed(value: Tensor) -> Tensor | None:
     if value.ndim < 2 or min(value.shape[-2:]) < 2:
         return None
     return value.mT.contiguous().mT
+
+
+def swapped(value: Tensor, first: int, second: int) -> Tensor | None:
+    """Two dimensions swapped in memory: what attention that ends in `transpose(1, 2)` sends back."""
+    if value.ndim <= second or min(value.shape[first], value.shape[second]) < 2:
+        return None
+    return value.transpose(first, second).clone(memory_format=torch.contiguous_format).transpose(first, second)
+
+
+def channels_last(value: Tensor, ndim: int) -> Tensor | None:
+    """Channels next to each other in memory: how convolutions of images (`ndim` 4) or volumes (5) run fastest."""
+    if value.ndim != ndim:
+        return None
+    form = torch.channels_last if ndim == 4 else torch.channels_last_3d
+    made = value.clone(memory_format=form)
+    return None if made.is_contiguous() else made
 
 
 def offset(value: Tensor) -> Tensor | None:
@@ -53,6 +71,11 @@ def expanded_rows(value: Tensor) -> Tensor | None:
     return _repeated(value, (1, *value.shape[1:]))
 
 
+def conjugated(value: Tensor) -> Tensor | None:
+    """Complex numbers whose memory holds the conjugates, to be conjugated by whoever reads them (`big.conj()`)."""
+    return value.conj().resolve_conj().clone().conj() if value.is_complex() else None
+
+
 class Layout(NamedTuple):
     """A way to lay out numbers in memory; `make` returns None where a shape has no such layout of its own."""
 
@@ -64,7 +87,7 @@ class Layout(NamedTuple):
         made = self.make(value)
         if made is None or not contiguous:
             return made
-        return made.clone(memory_format=torch.contiguous_format)  # .contiguous() would keep an offset
+        return made.resolve_conj().clone(memory_format=torch.contiguous_format)  # .contiguous() would keep an offset
 
 
 LAYOUTS = (
@@ -76,11 +99,25 @@ LAYOUTS = (
 )
 
 
+def layouts_of(values: Iterable[Tensor]) -> tuple[Layout, ...]:
+    """`LAYOUTS`, and of all others those that some of the values can have."""
+    values = list(values)
+    dims = max((value.ndim for value in values), default=0)
+    swaps = [(i, j) for i, j in combinations(range(dims), 2) if (i, j) != (dims - 2, dims - 1)]
+    others = [Layout(f"transposed({i}, {j})", partial(swapped, first=i, second=j)) for i, j in swaps]
+    others += [Layout("channels_last", partial(channels_last, ndim=4))]
+    others += [Layout("channels_last_3d", partial(channels_last, ndim=5))]
+    others += [Layout("conjugated", conjugated)]
+    return (*LAYOUTS, *(layout for layout in others if any(layout.of(value) is not None for value in values)))
+
+
 def copied(value: Tensor) -> Tensor:
-    """A copy in memory of its own, with strides and storage offset kept."""
+    """A copy in memory of its own, with strides, storage offset and a pending conjugation kept."""
+    value = value.resolve_neg()
     memory = value.detach().untyped_storage().clone()
     whole = torch.empty(0, dtype=value.dtype, device=value.device)
-    return whole.set_(memory, value.storage_offset(), value.shape, value.stride())  # pyright: ignore
+    whole.set_(memory, value.storage_offset(), value.shape, value.stride())  # pyright: ignore
+    return whole.conj() if value.is_conj() else whole
 
 
 def _repeated(value: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -17,9 +17,33 @@ def is_float(value: Any) -> bool:
 def leaf(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """A copy of `value` that autograd starts from, in the same layout where the numbers allow it."""
     copied = value.detach().clone()
-    if dtype is not None and copied.is_floating_point():
-        copied = copied.to(dtype)
+    if dtype is not None and is_float(copied):
+        copied = copied.to(counterpart(copied.dtype, dtype))
     return copied.requires_grad_(is_float(copied))
+
+
+def counterpart(of: torch.dtype, real: torch.dtype) -> torch.dtype:
+    """What a tensor of dtype `of` becomes in the precision of `real`: complex numbers stay complex.
+
+    There are no complex numbers of half precision that all kernels know; they stay as they are.
+    """
+    if not of.is_complex:
+        return real
+    return {torch.float64: torch.complex128, torch.float32: torch.complex64}.get(real, of)
+
+
+def widened(value: Tensor) -> Tensor:
+    """The same numbers in float64, or complex128."""
+    return value.to(counterpart(value.dtype, torch.float64))
+
+
+def as_real(value: Tensor) -> Tensor:
+    """A complex tensor as real numbers, with a last dimension of 2 for real and imaginary part; real ones as they are.
+
+    PyTorch's gradient of a complex number z = a + bi is ∂L/∂a + i ∂L/∂b (the conjugate Wirtinger derivative, doubled),
+    so that the real numbers of a gradient are the gradient of the real numbers.
+    """
+    return torch.view_as_real(value.resolve_conj()) if value.is_complex() else value
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:

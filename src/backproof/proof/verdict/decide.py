@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.report.rows import PROVED, Row, Verdict
+from backproof.proof.verdict.blocks import blocks
 from backproof.proof.verdict.yardstick import Yardstick, outside, within
 
 # By value alone, in eps of the largest element: right gradients of the published network with up to 4,096 examples are
@@ -76,6 +77,9 @@ class Known(Enum):
     VALUE_DIFFERS = Verdict.WRONG, True, "an output is not what the reference computes"
     NOT_COMPARED = Verdict.NOT_TESTABLE, False, "only one side depends on its value, so nothing is there to compare"
     AS_PRECISE = Verdict.ROUNDING, False, "as close to float64 as the reference's own gradient"
+    SUBGRADIENT = Verdict.ROUNDING, False, "right beside kinks and ties, and one of several right gradients at them"
+    BESIDE_KINKS = Verdict.NOT_TESTABLE, False, "right beside ties that a replay has made, and no gradient at them"
+    WITHIN_SPREAD = Verdict.ROUNDING, False, "it differs from call to call, by no more than was allowed"
     # what else explains the numbers
     PART_OF_A_TWIN = Verdict.NOT_TESTABLE, False, "one tensor has two names, and this is the share of one of them"
     CHANGED_SINCE = Verdict.NOT_TESTABLE, False, "a tensor that it depends on was changed after the output was computed"
@@ -141,12 +145,12 @@ def of_numbers(numbers: Numbers) -> Decision:
     """The table's second part, from top to bottom."""
     got, expected, autograds, yardstick, suffered, as_used = numbers
     roots = tuple(suffered)
-    finite = torch.isfinite(expected)
-    if bool((finite & ~torch.isfinite(got)).any()):
+    if any(bool((torch.isfinite(right) & ~torch.isfinite(own)).any()) for own, right in blocks(got, expected)):
         return Decision(Known.NOT_FINITE, roots)
-    if bool((~finite).any()) and not roots:
+    if not roots and not _all_finite(expected):
         return Decision(Known.NOT_FINITE_ANYWAY)
-    if bool((outside(got, expected, yardstick.allowed) & finite).any()):
+    parts = blocks(got, expected, yardstick.allowed)
+    if any(bool((outside(*part) & torch.isfinite(part[1])).any()) for part in parts):
         if as_used is not None and within(got, as_used, yardstick):
             if within(got, autograds, yardstick):
                 return Decision(_equal(got, autograds), as_used=True, alone=bool(roots))
@@ -160,6 +164,17 @@ def of_numbers(numbers: Numbers) -> Decision:
     if proves_nothing(got, expected, yardstick):
         return Decision(Known.NEGATED_NOISE, roots) if _negated_noise(got, expected) else Decision(Known.NOISE)
     return Decision(_equal(got, autograds))
+
+
+def is_plainly_exact(got: Tensor, expected: Tensor, autograds: Tensor) -> bool:
+    """Whether `of_numbers` says that the bits are equal whatever is allowed, so that no yardstick is needed."""
+    if not torch.equal(got, expected) or not torch.equal(got, autograds) or not _all_finite(got):
+        return False
+    return int(torch.count_nonzero(got)) >= min(_FINGERPRINT, got.numel()) > 0
+
+
+def _all_finite(numbers: Tensor) -> bool:
+    return all(bool(torch.isfinite(part).all()) for (part,) in blocks(numbers))
 
 
 def of_value(got: Tensor, expected: Tensor, *, fine: bool) -> Known:
@@ -206,7 +221,7 @@ def proves_nothing(got: Tensor, expected: Tensor, yardstick: Yardstick) -> bool:
 
     Unless the rounding itself, element for element and to the last bit, is autograd's.
     """
-    if bool((expected.abs() > yardstick.allowed).any()):
+    if any(bool((right.abs() > allowed).any()) for right, allowed in blocks(expected, yardstick.allowed)):
         return False
     return not (torch.equal(got, expected) and int((expected != 0).sum()) >= min(_FINGERPRINT, expected.numel()))
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import is_leaf
+from backproof.proof.graph.node import is_leaf, not_allocated
 from backproof.proof.graph.passes import replace_with, run
 from backproof.proof.verdict.noise import MARGIN, noise
 from backproof.proof.verdict.signs import signed
@@ -68,7 +68,9 @@ def _forward_rounding(
     """How far rounding errors in all named values move a gradient, element by element."""
     try:
         moved = _moved(graph, handed, name, generator)
-    except RuntimeError:  # a kernel that cannot be differentiated twice
+    except RuntimeError as error:  # a kernel that cannot be differentiated twice
+        if not_allocated(error):
+            raise
         return torch.zeros_like(measure.allowed)
     return _SHARE * allowance(measure.eps, 1.0) * _smoothed(moved.to(measure.allowed.dtype))
 
@@ -83,7 +85,7 @@ def _moved(graph: Graph, handed: Mapping[str, Tensor], name: str, generator: tor
     hooks = [(graph.places[one][0], replace_with(graph.places[one][1], own)) for one, own in handed.items()]
     with torch.enable_grad():
         start = graph.places[graph.output]
-        sent = run(start, graph.upstream, [graph.places[name]], hooks, keep=True)[0]
+        (sent,) = run(start, graph.upstream, [graph.places[name]], hooks, keep=True)
         if sent is None or not sent.requires_grad:
             return torch.zeros_like(graph.values[name])
         weights = torch.ones_like(sent).requires_grad_()
@@ -103,7 +105,7 @@ def _moved(graph: Graph, handed: Mapping[str, Tensor], name: str, generator: tor
             ]
             if products:
                 along = torch.stack(products).sum()
-                moved = torch.autograd.grad([along], [weights], retain_graph=True, allow_unused=True)[0]
+                (moved,) = torch.autograd.grad([along], [weights], retain_graph=True, allow_unused=True)
                 total = total if moved is None else total + moved.detach().abs()
     return total.detach() / _REPLAYS
 
@@ -128,7 +130,7 @@ def _carried(graph: Graph, own: Mapping[str, Tensor], name: str, generator: torc
             if not is_leaf(graph.places[one])
         ]
         start = torch.zeros_like(graph.upstream)
-        arrived = run(graph.places[graph.output], start, [graph.places[name]], hooks)[0]
+        (arrived,) = run(graph.places[graph.output], start, [graph.places[name]], hooks)
         if arrived is not None and not arrived.is_sparse:
             total += arrived.to(total.dtype).abs()
     return _smoothed(total / _REPLAYS)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import Node
+from backproof.proof.graph.node import Node, not_allocated
 from backproof.proof.graph.operations import operation
 from backproof.proof.graph.passes import replace_with, run
 from backproof.proof.verdict.signs import signed, wide
@@ -36,7 +36,9 @@ def noise(
         return {}
     try:
         return _moved(graph, handed, names, unknown)
-    except (RuntimeError, TypeError, NotImplementedError):  # an operation that does not let its steps be seen
+    except (RuntimeError, TypeError, NotImplementedError) as error:  # an operation that does not let its steps be seen
+        if isinstance(error, RuntimeError) and not_allocated(error):
+            raise
         return {name: _half_the_digits(measures[name]) for name in names}
 
 

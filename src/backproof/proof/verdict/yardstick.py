@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import Node, PreHook
+from backproof.proof.graph.node import Node, PreHook, dense
 from backproof.proof.graph.operations import operation, rounded_terms
 from backproof.proof.graph.passes import run
+from backproof.proof.verdict.blocks import blocks
 from backproof.proof.verdict.measured import measured
 from backproof.proof.verdict.signs import sent_twice, signed, wide
 from backproof.proof.verdict.sums import Sum, sums
@@ -58,9 +59,23 @@ class Yardstick:
         extra = torch.where(extra.isfinite(), extra, 0).to(self.allowed.dtype)
         return replace(self, allowed=self.allowed + extra, undoubted=self.allowed)
 
+    @staticmethod
+    def of_nothing(like: Tensor) -> Yardstick:
+        """Of a gradient that is right to the last bit, whatever would be allowed."""
+        zeros = torch.zeros((), dtype=wide(like.dtype), device=like.device).expand_as(like)
+        return Yardstick(zeros, zeros, 1.0, torch.finfo(like.dtype).eps)
+
+    def in_short(self) -> Yardstick:
+        """The largest of each, in no memory: what is kept of a large one once its gradient was found right."""
+        allowed, fine = (one.max().expand_as(one) for one in (self.allowed, self.fine))
+        return Yardstick(allowed, fine, self.terms, self.eps, depth=self.depth)
+
 
 def yardsticks(graph: Graph, handed: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Yardstick]:
-    """The yardstick of every value in `expected`, given the gradients that were handed on."""
+    """The yardstick of every value in `expected`, given the gradients that were handed on.
+
+    It takes two tensors of each value's size, and for a while a few of the largest's.
+    """
     names = list(expected)
     if not names:
         return {}
@@ -71,8 +86,10 @@ def yardsticks(graph: Graph, handed: Mapping[str, Tensor], expected: Mapping[str
     found, doubtful = {}, [name for name in names if ways[name].depth > _ENDLESS]
     for name, own in (_term_scale(graph, handed, bounded) if bounded else {}).items():
         way = ways[name]._replace(eps=precision[name])
+        far = way.depth > _LONG
+        lost = far and bool((expected[name].isfinite() & ~own.isfinite()).any())  # it grew until it overflowed
         found[name] = _yardstick(graph, handed, name, expected[name], own, way)
-        if ways[name].depth > _LONG and _is_large(own, found[name], expected[name]):
+        if far and (lost or _is_large(found[name], expected[name])):
             doubtful.append(name)
     for eps in {precision[name] for name in doubtful}:
         alike = [name for name in doubtful if precision[name] == eps]
@@ -82,11 +99,9 @@ def yardsticks(graph: Graph, handed: Mapping[str, Tensor], expected: Mapping[str
     return found
 
 
-def _is_large(own: Tensor, yardstick: Yardstick, expected: Tensor) -> bool:
-    """Whether the bound might hide a fault, or is none: what grows at every operation overflows in the end."""
+def _is_large(yardstick: Yardstick, expected: Tensor) -> bool:
+    """Whether the bound might hide a fault."""
     finite = expected.isfinite()
-    if bool((finite & ~own.isfinite()).any()):
-        return True
     allowed, size = (torch.where(finite, one, 0) for one in (yardstick.allowed, expected))
     return bool(_root_mean_square(allowed) > _LARGE * _root_mean_square(size.abs().to(allowed.dtype)))
 
@@ -94,16 +109,17 @@ def _is_large(own: Tensor, yardstick: Yardstick, expected: Tensor) -> bool:
 def _yardstick(
     graph: Graph, handed: Mapping[str, Tensor], name: str, expected: Tensor, own: Tensor, way: Sum
 ) -> Yardstick:
+    """`own`, the term scale, is worked on in place: it may be as large as all memory allows."""
     terms, eps, depth = way
-    own = own + _saturation(graph, handed, name)
-    own = own.nan_to_num(0.0, torch.finfo(expected.dtype).max)  # what overflows is large, not unknown
-    size = expected.detach().to(own.dtype).abs()
-    size = torch.where(torch.isfinite(size), size, 0)
+    _add_saturation(own, graph, handed, name)
+    own.nan_to_num_(0.0, torch.finfo(expected.dtype).max)  # what overflows is large, not unknown
     unit = allowance(eps, terms)
     least = torch.finfo(expected.dtype).tiny * eps  # the spacing of numbers too small for full precision
-    fine = unit * (own + size) + MULTIPLE * least * (1 + terms**0.5)
     whole = _root_mean_square(own)  # never judge an element by its own tiny scale alone
-    return Yardstick(fine + unit * whole, fine, terms, eps, depth=depth)
+    for fine, size in blocks(own, expected.detach()):
+        size = size.to(fine.dtype).abs()
+        fine.add_(torch.where(torch.isfinite(size), size, 0)).mul_(unit).add_(MULTIPLE * least * (1 + terms**0.5))
+    return Yardstick(own + unit * whole, own, terms, eps, depth=depth)
 
 
 def allowance(eps: float, terms: float) -> float:
@@ -116,21 +132,20 @@ def allowance(eps: float, terms: float) -> float:
 
 def _root_mean_square(sizes: Tensor) -> Tensor | float:
     largest = sizes.max() if sizes.numel() else torch.tensor(0.0)
-    return largest * (sizes / largest).square().mean().sqrt() if largest > 0 else 0.0
+    return largest * (sizes / largest).square_().mean().sqrt() if largest > 0 else 0.0
 
 
-def _saturation(graph: Graph, handed: Mapping[str, Tensor], name: str) -> Tensor | float:
+def _add_saturation(total: Tensor, graph: Graph, handed: Mapping[str, Tensor], name: str) -> None:
     """|dr| · min(1, |r / v|), summed over readers of v's shape: what their rounding may do to dv."""
     value = graph.values[name]
-    total: Tensor | float = 0.0
     for reader in graph.readers[name]:
         result, gradient = graph.values[reader].detach(), handed.get(reader)
         if gradient is None or result.shape != value.shape or not result.is_floating_point():
             continue
-        ratio = (result.abs() / value.detach().abs()).nan_to_num(0.0).clamp(max=1)
-        ratio = ratio.to(wide(value.dtype)) + _squares_vanish(value.dtype)
-        total = total + (gradient.abs() * ratio).to(wide(value.dtype))
-    return total
+        for part, r, v, dr in blocks(total, result, value.detach(), gradient):
+            ratio = (r.abs() / v.abs()).nan_to_num(0.0).clamp(max=1)
+            ratio = ratio.to(wide(value.dtype)) + _squares_vanish(value.dtype)
+            part.add_((dr.abs() * ratio).to(wide(value.dtype)))
 
 
 def _squares_vanish(dtype: torch.dtype) -> float:
@@ -160,14 +175,13 @@ def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) ->
         for name, gradient in zip(names, arrived, strict=True):
             like = graph.values[name]
             size = torch.zeros_like(like, dtype=wide(like.dtype)) if gradient is None else _size(gradient)
-            totals[name] = totals[name] + size if name in totals else size
-    return {name: total / REPLAYS for name, total in totals.items()}
+            totals[name] = totals[name].add_(size) if name in totals else size
+        del arrived, gradient, size
+    return {name: total.div_(REPLAYS) for name, total in totals.items()}
 
 
 def _size(gradient: Tensor) -> Tensor:
-    if gradient.is_sparse:
-        gradient = gradient.to_dense()
-    return gradient.to(wide(gradient.dtype)).abs()
+    return dense(gradient).to(wide(gradient.dtype)).abs()
 
 
 def _noisy(given: Mapping[int, Tensor], generator: torch.Generator) -> PreHook:
@@ -208,7 +222,7 @@ def _told_apart(positions: list[int], generator: torch.Generator) -> Callable:
 
 def within(got: Tensor, expected: Tensor, yardstick: Yardstick) -> bool:
     """Whether two gradients agree to rounding, element by element; equal infinities and two NaN agree."""
-    return not bool(outside(got, expected, yardstick.allowed).any())
+    return not any(bool(outside(*parts).any()) for parts in blocks(got, expected, yardstick.allowed))
 
 
 def outside(got: Tensor, expected: Tensor, allowed: Tensor) -> Tensor:
