@@ -33,7 +33,9 @@ def prove(
       it returns gradients under the names of their values (or `d` and the name). A backward function of one
       argument is taken to start from a scalar loss.
     - `inputs` is a mapping, a tuple, a function without arguments, or a function of a size n. Floating-point inputs
-      need a gradient unless they are among `constants`.
+      need a gradient unless they are among `constants`. Values, gradients and inputs may be lists, tuples, mappings or
+      dataclasses of tensors, which are called `ws[1]`. A leaf that is none of the inputs, such as a parameter of a
+      module that `forward` captures, is named in a note as not compared.
     - `sizes` are tried where `inputs` takes a size; further whole numbers that it has a default for, such as
       `features=10`, are also tried two larger. `skip` names replays to leave out, such as `"float64"`, `"layouts"`
       or `"sizes"`.

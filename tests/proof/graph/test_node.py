@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,8 +11,14 @@ from torch.utils.checkpoint import checkpoint
 
 from backproof.proof.graph.node import (
     NotSavedError,
+    arguments_of,
+    consulted,
     dtype_at,
+    is_custom,
     kind,
+    leaf_was_written,
+    leaves_behind,
+    nodes_behind,
     only_backward_goes_through,
     place,
     saved,
@@ -100,3 +108,51 @@ def test_autograds_words_for_a_checkpoint_of_the_old_kind() -> None:
 
 def test_a_dimension_is_a_number_of_64_bits_with_a_sign() -> None:
     assert [signed(dim) for dim in (0, 3, 2**63 - 1, 2**63, 2**64 - 1)] == [0, 3, 2**63 - 1, -(2**63), -1]
+
+
+class Asking(torch.autograd.Function):
+    asks: Any = staticmethod(lambda ctx: None)
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: int, w: Tensor, m: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return x * w * m
+
+    @classmethod
+    def backward(cls, ctx: Any, up: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        assert ctx.saved_tensors and up.shape == (2,)
+        cls.asks(ctx)
+        return up, None, up, up
+
+
+@pytest.mark.parametrize(
+    ("asks", "asked"),
+    [
+        (lambda ctx: None, set()),
+        (lambda ctx: ctx.needs_input_grad[2], {2}),
+        (lambda ctx: (ctx.needs_input_grad[0], ctx.needs_input_grad[-1]), {0, 3}),
+        (lambda ctx: ctx.needs_input_grad[1:3], {1, 2}),
+        (lambda ctx: any(ctx.needs_input_grad), {0, 1, 2, 3}),
+    ],
+)
+def test_what_a_function_asks_of_needs_input_grad(asks: Any, asked: set[int]) -> None:
+    function = type("Asks", (Asking,), {"asks": staticmethod(asks)})
+    x, w, m = torch.ones(2, requires_grad=True), torch.ones(2), torch.ones(2, requires_grad=True)
+    node = function.apply(x, 3, w, m).grad_fn
+    assert is_custom(node)
+    assert consulted(node, [torch.ones(2)]) == asked == consulted(node, [None])
+    assert arguments_of(node) == {0: place(x), 3: place(m)}
+
+
+def test_leaves_and_nodes_behind_values() -> None:
+    x, w = (torch.ones(2, requires_grad=True) for _ in range(2))
+    y = x * w
+    found = list(leaves_behind([y, y.sum(), torch.ones(1)]))
+    assert {id(leaf) for leaf in found} == {id(x), id(w)} and len(found) == 2
+    assert [kind(node) for node in nodes_behind([y])] == ["Mul", "AccumulateGrad", "AccumulateGrad"]
+
+
+def test_words_for_a_leaf_that_is_written_into() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.ones(2, requires_grad=True).mul_(2)
+    assert leaf_was_written(caught.value) and not leaf_was_written(RuntimeError("else")) and not leaf_was_written(None)

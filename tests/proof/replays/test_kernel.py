@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from backproof.proof.replays.kernel import Kernel, _equal
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import equal
 from backproof.proof.replays.subject import FIRST, BackwardRaisedError, Conditions, FunctionRaisedError, SkippedError
 from backproof.proof.report.rows import Verdict
 from backproof.proof.user.calls import CannotProveError
@@ -226,5 +227,5 @@ def test_what_changes_when_a_graph_is_used_again() -> None:
 
 def test_gradients_are_equal_where_both_are_none_or_have_the_same_bits() -> None:
     one = torch.ones(3)
-    assert _equal(None, None) and _equal(one, one.clone())
-    assert not _equal(None, one) and not _equal(one, None) and not _equal(one, 2 * one)
+    assert equal(None, None) and equal(one, one.clone())
+    assert not equal(None, one) and not equal(one, None) and not equal(one, 2 * one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -11,23 +11,18 @@ from torch import Tensor
 from backproof.proof.replays.sides import (
     Side,
     apply_of,
+    called,
+    cut_off,
     glance_side,
     gradients_of,
-    in_dtype,
     is_function,
     judged_side,
-    outputs_of,
     raw_gradients,
     run_side,
     upstreams_for,
 )
 from backproof.proof.report.rows import Verdict
 from backproof.proof.user.calls import CannotProveError
-
-
-class Two(NamedTuple):
-    a: Any
-    b: Any
 
 
 class Product(torch.autograd.Function):
@@ -49,26 +44,6 @@ def side(function: Any = torch.mul, needs: tuple[str, ...] = ("x", "w")) -> Side
     return run_side("function", function, VALUES, needs, 0)
 
 
-@pytest.mark.parametrize(
-    ("returned", "names"),
-    [
-        (torch.ones(2), ["output"]),
-        ((torch.ones(2), torch.ones(3)), ["output[0]", "output[1]"]),
-        ([torch.ones(2), 5], ["output[0]"]),
-        (Two(torch.ones(2), None), ["a"]),
-        ({"u": torch.ones(2), "n": 3}, ["u"]),
-    ],
-)
-def test_outputs_by_name(returned: Any, names: list[str]) -> None:
-    assert list(outputs_of("function", returned)) == names
-
-
-@pytest.mark.parametrize(("returned", "said"), [(5, "it returned a int"), ((1, 2), "there is none"), ({}, "is none")])
-def test_what_returns_no_tensor(returned: Any, said: str) -> None:
-    with pytest.raises(CannotProveError, match=said):
-        outputs_of("function", returned)
-
-
 def test_functions_and_callables() -> None:
     assert is_function(Product) and not is_function(Product.apply) and not is_function(int) and not is_function(3)
     assert apply_of(torch.mul) is torch.mul and callable(apply_of(Product))
@@ -86,11 +61,6 @@ def test_leaves_of_its_own_in_the_same_layout() -> None:
     assert list(run_side("function", lambda x, w, n: (x.detach(), x * 2), values, ("x",), 0).differentiable) == [
         "output[1]"
     ]
-
-
-def test_inputs_in_another_dtype() -> None:
-    made = in_dtype({"x": torch.ones(2), "i": torch.arange(2), "n": 3}, torch.float64)
-    assert made["x"].dtype is torch.float64 and made["i"].dtype is torch.int64 and made["n"] == 3
 
 
 def test_upstream_gradients_differ_from_output_to_output() -> None:
@@ -165,3 +135,53 @@ def test_one_output_is_judged_with_its_own_upstream_gradient() -> None:
     own = gradients_of(reference, upstreams, ("x", "w"), retain=True)
     assert glance_side(reference, own, upstreams).faults == frozenset()
     assert {row.name for row in judged_side(reference, own, upstreams)} == {"x", "w"}
+
+
+def test_what_a_function_returns_goes_to_the_argument_that_it_is_for() -> None:
+    """A callable may hand its arguments on in another order, changed, or with others between."""
+    swapped = side(lambda x, w: Product.apply(w, x))
+    raw = raw_gradients(swapped, {"output": torch.ones(2, 3)})
+    assert raw is not None and raw["x"] is not None and torch.equal(raw["x"], VALUES["w"].expand(2, 3))
+    assert set(raw_gradients(side(lambda x, w: Product.apply(x * 2, w)), {"output": torch.ones(2, 3)}) or {}) == {"w"}
+
+
+def test_outputs_without_a_graph_beside_others_with_one() -> None:
+    reference = side(both)
+    marked = side(lambda x, w: (both(x, w)[0], both(x, w)[1].detach()))
+    assert cut_off(marked, reference) == ["output[1]"] and list(upstreams_for(reference, 0, marked)) == ["output[0]"]
+    lost = side(lambda x, w: tuple(one.detach() for one in both(x, w)))
+    assert cut_off(lost, reference) == [] == cut_off(None, reference) == cut_off(marked, marked)
+    assert len(upstreams_for(reference, 0, lost)) == 2
+
+
+def test_a_function_that_writes_into_a_leaf_is_given_copies() -> None:
+    made = side(lambda x, w: x.mul_(w))
+    assert made.on_copies and torch.equal(made.leaves["x"], VALUES["x"])
+    found = gradients_of(made, {"output": torch.ones(2, 3)}, ("x",), retain=True)
+    assert found["x"] is not None and torch.equal(found["x"], VALUES["w"].expand(2, 3))
+    assert made.again is not None and made.again().on_copies
+    with pytest.raises(CannotProveError, match="a leaf Variable that requires grad"):
+        called("function", lambda x, w: x.mul_(w), side().leaves, 0)
+
+
+def test_backward_where_nothing_else_goes_through() -> None:
+    class Only(Product):
+        @staticmethod
+        def backward(ctx: Any, up: Tensor) -> Any:
+            if calls:
+                calls.pop()
+                raise RuntimeError("Checkpointing is not compatible with .grad()")
+            return Product.backward(ctx, up)[0], None
+
+    calls = [1]
+    made = side(Only.apply)
+    found = gradients_of(made, {"output": torch.ones(2, 3)}, ("x", "w"))
+    assert found["x"] is not None and torch.equal(found["x"], VALUES["w"].expand(2, 3)) and found["w"] is None
+    assert made.leaves["x"].grad is None and not calls
+
+
+def test_sparse_gradients_are_made_dense_unless_they_are_asked_for() -> None:
+    made = side(lambda x, w: torch.nn.functional.embedding(torch.tensor([1]), x, sparse=True))
+    up = {"output": torch.ones(1, 3)}
+    layouts = [gradients_of(made, up, ("x",), retain=True, sparse=sparse)["x"] for sparse in (False, True)]
+    assert [one is not None and one.layout for one in layouts] == [torch.strided, torch.sparse_coo]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -15,7 +15,8 @@ _CHANGED = "modified by an inplace operation"
 _FREED = ("backward through the graph a second time", "already been freed")
 _ALLOCATE = re.compile(r"you tried to allocate (\d+) bytes")
 _ALLOCATE_ON_A_DEVICE = re.compile(r"out of memory\. Tried to allocate ([\d.]+ [KMGT]iB)")
-_REENTRANT = "use_reentrant=True"
+_REENTRANT = ("use_reentrant=True", "not compatible with .grad()")
+_LEAF_WRITTEN = "a leaf Variable that requires grad"
 
 Node = Any  # torch.autograd.graph.Node, whose stubs lack most of what is used here
 Place = tuple[Node, int]  # one output of one node: where the gradient of one tensor arrives
@@ -106,6 +107,60 @@ def is_custom(node: Any) -> TypeGuard[BackwardCFunction]:
     return isinstance(node, BackwardCFunction)
 
 
+def arguments_of(node: BackwardCFunction) -> dict[int, Place]:
+    """Where a Function's gradients go, by the position of the argument among all of `forward`'s."""
+    needed = [position for position, needs in enumerate(node.needs_input_grad) if needs]
+    places = [(child, output) for child, output in node.next_functions if child is not None]
+    return dict(zip(needed, places, strict=False))
+
+
+def consulted(node: BackwardCFunction, arriving: Sequence[Tensor | None]) -> frozenset[int]:
+    """The arguments of a Function whose `ctx.needs_input_grad` its backward pass asks for; what it raises is raised."""
+    asked: set[int] = set()
+
+    class Asked(tuple):
+        def __getitem__(self, position: Any) -> Any:
+            asked.update(range(len(self))[position] if isinstance(position, slice) else [position % len(self)])
+            return super().__getitem__(position)
+
+        def __iter__(self) -> Iterator[bool]:
+            asked.update(range(len(self)))
+            return super().__iter__()
+
+    class Context:
+        needs_input_grad = Asked(node.needs_input_grad)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(node, name)
+
+    sent = [
+        torch.zeros(shape_at((node, i)), dtype=dtype_at((node, i))) if one is None else one
+        for i, one in enumerate(arriving)
+    ]
+    with torch.no_grad():
+        node._forward_cls.backward(Context(), *sent)  # pyright: ignore[reportAttributeAccessIssue]
+    return frozenset(asked)
+
+
+def leaves_behind(values: Iterable[Tensor]) -> Iterator[Tensor]:
+    """All leaves that a backward pass from these values would reach."""
+    for node in nodes_behind(values):
+        if isinstance(leaf := getattr(node, "variable", None), Tensor):
+            yield leaf
+
+
+def nodes_behind(values: Iterable[Tensor]) -> Iterator[Node]:
+    """All nodes that a backward pass from these values would reach."""
+    stack = list({place(value)[0] for value in values if value.requires_grad})
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        yield node
+        new = {child for _, (child, _output) in consumed(node)} - seen
+        seen |= new
+        stack += new
+
+
 def version(value: Tensor) -> int:
     """How many in-place operations the tensor has seen."""
     return value._version
@@ -133,7 +188,12 @@ def was_freed(error: Exception) -> bool:
 
 def only_backward_goes_through(error: Exception) -> bool:
     """Whether autograd says that a checkpoint on the way can only be followed by `backward()`."""
-    return _REENTRANT in str(error)
+    return any(words in str(error) for words in _REENTRANT)
+
+
+def leaf_was_written(error: BaseException | None) -> bool:
+    """Whether autograd says that an operation in place was asked of a leaf."""
+    return isinstance(error, RuntimeError) and _LEAF_WRITTEN in str(error)
 
 
 def dense(gradient: Tensor) -> Tensor:

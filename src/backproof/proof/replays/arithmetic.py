@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from backproof.proof.replays.accuracy import most
-from backproof.proof.replays.kernel import Kernel, sent_back
-from backproof.proof.replays.sides import Values, gradients_of, in_dtype, run_side, upstreams_for
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import sent_back
+from backproof.proof.replays.sides import gradients_of, run_side, upstreams_for
 from backproof.proof.replays.subject import BackwardRaisedError
 from backproof.proof.report.words import number
+from backproof.proof.user.arguments import Values, in_dtype
 from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.tensors import is_finite, is_float, short_name, widened
 

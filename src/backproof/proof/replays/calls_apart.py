@@ -13,7 +13,8 @@ from torch import Tensor
 
 from backproof.proof.replays.accuracy import most
 from backproof.proof.replays.again import shown
-from backproof.proof.replays.kernel import Kernel, KernelTrial
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import KernelTrial
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.sides import Gradients, glance_side
 from backproof.proof.replays.subject import Proof

@@ -3,58 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from backproof.proof.replays.accuracy import as_precise
-from backproof.proof.replays.kinks import Bench, excused, kink_of
+from backproof.proof.graph.node import dense
+from backproof.proof.replays.kernel_calls import (
+    KernelTrial,
+    equal,
+    judged_trial,
+    meant_to_get_none,
+    misshapen,
+    needed,
+    sent_back,
+    without_kinks,
+)
+from backproof.proof.replays.kinks import Bench
+from backproof.proof.replays.outputs import as_named
 from backproof.proof.replays.sides import (
     Gradients,
     Side,
-    Values,
+    called,
     glance_side,
     gradients_of,
-    in_dtype,
     judged_side,
-    raw_gradients,
     run_side,
     upstreams_for,
 )
 from backproof.proof.replays.subject import (
+    FIRST,
     BackwardRaisedError,
     Conditions,
     FunctionRaisedError,
     SkippedError,
     inputs_under,
 )
+from backproof.proof.replays.unjudged import notes_on, with_leftovers
 from backproof.proof.replays.values import value_rows
 from backproof.proof.report.rows import Row, Verdict
-from backproof.proof.user.calls import CannotProveError, describe
-from backproof.proof.user.inputs import named_inputs
+from backproof.proof.user.arguments import CALL, Values, flat_values, in_dtype
+from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import as_real, counterpart, is_finite, is_float, same_bits, short_name, widened
+from backproof.proof.user.tensors import as_real, counterpart, is_finite, is_float, short_name, widened
 from backproof.proof.user.writes import Kept
 
 _DRAWS = 4  # roundings of the inputs that are tried
 _REFUSED = "automatic differentiation refuses gradients of these shapes"
-
-
-@dataclass(frozen=True)
-class KernelTrial:
-    """Both sides on the same values, what was sent back through them, and what the judge says of what arrived."""
-
-    values: Values
-    needs: tuple[str, ...]
-    function: Side
-    reference: Side
-    upstreams: dict[str, Tensor]
-    gradients: Gradients
-    rows: list[Row] = field(default_factory=list)
-    refused: str = ""
-    own: Gradients = field(default_factory=dict)  # what the reference brings to the inputs
 
 
 @dataclass(frozen=True)
@@ -73,13 +70,17 @@ class Kernel:
     takes_upstream = True
 
     def values(self, conditions: Conditions) -> Values:
-        """The inputs by the names of the parameters of the reference, in the order of the arguments."""
-        given = named_inputs(inputs_under(conditions, self.inputs, self.seed), self.reference)
+        """All tensors that the two are given by name, also those within structures and those that both hold.
+
+        Only arguments are laid out in memory in other ways: what a module holds is its own affair.
+        """
+        given = flat_values(inputs_under(conditions, self.inputs, self.seed), self.function, self.reference)
         given = in_dtype(given, conditions.dtype)
         layout, contiguous = conditions.input_layout, conditions.contiguous
         if layout is None:
             return given
-        made = {name: layout.of(value, contiguous=contiguous) for name, value in given.items() if is_float(value)}
+        arguments = [name for name, value in given.items() if is_float(value) and name not in given[CALL].parameters]
+        made = {name: layout.of(given[name], contiguous=contiguous) for name in arguments}
         return {name: value if made.get(name) is None else made[name] for name, value in given.items()}
 
     def needed(self, values: Values) -> tuple[str, ...]:
@@ -90,19 +91,46 @@ class Kernel:
                 raise CannotProveError(
                     f"grad_inputs names {name!r}, and the floating-point inputs are {', '.join(floats)}."
                 )
-        chosen = tuple(name for name in floats if self.grad_inputs is None or name in self.grad_inputs)
+        asked = floats if self.grad_inputs is None else self.grad_inputs
+        chosen = tuple(name for name in floats if name in asked and name not in self.declined)
         if not chosen:
             raise CannotProveError(
                 "No input is a floating-point tensor that needs a gradient, so there is nothing to prove."
             )
         return chosen
 
-    def called(self, values: Values, needs: Collection[str]) -> Side:
-        """The function on leaves of its own. Raises FunctionRaisedError."""
+    @cached_property
+    def declined(self) -> dict[str, str]:
+        """The inputs that get None and are not meant to be differentiated, and why it is thought so."""
+        if self.grad_inputs is not None:
+            return {}
+        values = self.values(FIRST)
         try:
-            return run_side("function", self.function, values, needs, self.seed)
+            return meant_to_get_none(values, self.function, self.reference, self.seed)
+        except Exception:  # the first run meets it again, and reports it
+            return {}
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """What the reference calls its outputs."""
+        values = self.values(FIRST)
+        return tuple(run_side("reference", self.reference, values, self.needed(values), self.seed).outputs)
+
+    def called(self, values: Values, needs: Collection[str]) -> Side:
+        """The function on leaves of its own, with its outputs called as the reference's. Raises FunctionRaisedError."""
+        return self._named(lambda: run_side("function", self.function, values, needs, self.seed))
+
+    def called_on(self, leaves: Values, *, on_copies: bool) -> Side:
+        """The same on these leaves, or on copies of them."""
+        return self._named(lambda: called("function", self.function, leaves, self.seed, on_copies=on_copies))
+
+    def _named(self, make: Callable[[], Side]) -> Side:
+        try:
+            side = make()
         except CannotProveError as error:
             raise FunctionRaisedError(str(error), error.brief) from error.__cause__
+        again = side.again
+        return replace(side, outputs=as_named(side.outputs, self.outputs), again=again and (lambda: self._named(again)))
 
     def tried(self, conditions: Conditions, known: Collection[str] | None = None) -> KernelTrial:
         values = self.values(conditions)
@@ -115,6 +143,8 @@ class Kernel:
         if conditions.size is not None or conditions.input_layout is not None:  # its numbers are not the user's
             self._refuse_what_is_not_finite(reference, needs)
         function = self.called(values, needs)
+        if not function.differentiable and set(conditions.needs or [""]) <= set(values[CALL].parameters):
+            raise SkippedError("function has no graph where no argument needs a gradient, as a reentrant checkpoint")
         for name, value in function.differentiable.items():
             if conditions.dtype is not None and value.dtype is not counterpart(value.dtype, conditions.dtype):
                 wanted, got = short_name(conditions.dtype), short_name(value.dtype)
@@ -123,54 +153,44 @@ class Kernel:
         rows = value_rows(function, reference, truth)
         if truth is not None and any(row.verdict is Verdict.WRONG for row in rows):
             rows = value_rows(function, reference, truth, self._moved(values, needs, truth))
-        upstreams = upstreams_for(reference, self.seed + conditions.draw)
+        upstreams = upstreams_for(reference, self.seed + conditions.draw, function)
         upstreams = {name: dense for name, dense in upstreams.items() if name in (conditions.outputs or upstreams)}
         trial = KernelTrial(values, needs, function, reference, upstreams, {}, rows, _REFUSED)
         if any(function.outputs.get(name) is None or function.outputs[name].shape != dense.shape
                for name, dense in upstreams.items()):  # fmt: skip
             return trial
-        return self._sent_back(trial, truth, conditions, known)
+        trial = self._sent_back(trial, truth, conditions, known)
+        return trial if known is not None else self._with_leftovers(trial)
 
     def _sent_back(
         self, trial: KernelTrial, truth: Side | None, conditions: Conditions, known: Collection[str] | None
     ) -> KernelTrial:
-        values, needs, function, reference = trial.values, trial.needs, trial.function, trial.reference
-        upstreams = trial.upstreams
+        needs, reference, upstreams = trial.needs, trial.reference, trial.upstreams
         if conditions.layout is not None:
             layout, contiguous = conditions.layout, conditions.contiguous
             made = {name: layout.of(dense, contiguous=contiguous) for name, dense in upstreams.items()}
             upstreams = {name: value for name, value in made.items() if value is not None}
         sent = {name: copied(value) for name, value in upstreams.items()}
-        gradients, misshapen, refused = self._gradients(values, needs, function, sent)
+        gradients, returned, refused = self._gradients(trial, sent, first=known is None)
+        notes = () if refused else tuple(notes_on(gradients, returned, trial.values))
+        gradients = {name: None if one is None else dense(one) for name, one in gradients.items()}
         own = gradients_of(reference, upstreams, needs, retain=True)
-        gradients = {name: one for name, one in gradients.items() if one is not None or _needed(own[name])}
+        gradients = {name: one for name, one in gradients.items() if one is not None or needed(own[name])}
         exact = gradients_of(truth, {n: widened(u) for n, u in upstreams.items()}, needs) if truth else None
-        judged = _judged(reference, gradients | misshapen, upstreams, own, exact, known)
-        rows = trial.rows + self._without_kinks(judged, trial, gradients, upstreams, own, first=known is None)
-        return KernelTrial(
-            values, needs, function, reference, upstreams, gradients, rows, _REFUSED if refused else "", own
-        )
+        judged = gradients | returned if refused else gradients
+        rows = judged_trial(reference, judged, upstreams, own, exact, known)
+        why = _REFUSED if refused else ""
+        trial = replace(trial, upstreams=upstreams, gradients=gradients, own=own, refused=why, notes=notes)
+        fair = without_kinks(rows, trial, self.bench(needs, upstreams), first=known is None)
+        return replace(trial, rows=trial.rows + fair)
 
-    def _without_kinks(
-        self,
-        rows: list[Row],
-        trial: KernelTrial,
-        gradients: Gradients,
-        upstreams: dict[str, Tensor],
-        own: Gradients,
-        *,
-        first: bool,
-    ) -> list[Row]:
-        """The rows without culprits that differ from the reference at kinks and ties only; they get a word instead."""
-        bench = self.bench(trial.needs, upstreams)
-        found = []
-        for row in rows:
-            got, right = gradients.get(row.name), own.get(row.name)
-            if row.culprit and row.verdict is Verdict.WRONG and got is not None and right is not None:
-                eps = torch.finfo(trial.values[row.name].dtype).eps
-                row = excused(row, kink_of(row.name, got, right, trial.values, bench, eps), first=first)
-            found.append(row)
-        return found
+    def _with_leftovers(self, trial: KernelTrial) -> KernelTrial:
+        def again() -> tuple[Side, Side]:
+            reference = run_side("reference", self.reference, trial.values, trial.needs, self.seed)
+            return self.called(trial.values, trial.needs), reference
+
+        trial = with_leftovers(trial, again, () if self.grad_inputs is not None else trial.needs)
+        return replace(trial, notes=(*trial.notes, *self.declined.values()))
 
     def bench(self, needs: tuple[str, ...], upstreams: Mapping[str, Tensor]) -> Bench:
         """Both sides on shifted inputs, with the same upstream gradients."""
@@ -193,13 +213,16 @@ class Kernel:
     def second(self, first_run: KernelTrial, known: Collection[str]) -> tuple[list[Row], Mapping[str, Kept]]:
         side = self.called(first_run.values, first_run.needs)
         self.back(side, first_run, retain=True)
-        return self.changed(side, first_run, known), {}
+        try:
+            return self.changed(side, first_run, known), {}
+        except BackwardRaisedError as error:  # it says so, and nobody gets wrong numbers
+            raise SkippedError(f"{self.backward_called} refuses a second one: {error}") from error
 
     def changed(self, side: Side, first_run: KernelTrial, known: Collection[str]) -> list[Row]:
         """What the first run's upstream gradients bring back through `side`, where it is not what they brought."""
         gradients = self.back(side, first_run)
         before = first_run.gradients
-        changed = {name: one for name, one in gradients.items() if name in before and not _equal(one, before[name])}
+        changed = {name: one for name, one in gradients.items() if name in before and not equal(one, before[name])}
         if not changed or glance_side(first_run.reference, changed, first_run.upstreams).faults <= set(known):
             return []
         return judged_side(first_run.reference, changed, first_run.upstreams)
@@ -240,60 +263,16 @@ class Kernel:
         return most
 
     def _gradients(
-        self, values: Values, needs: Collection[str], function: Side, sent: dict[str, Tensor]
+        self, trial: KernelTrial, sent: dict[str, Tensor], *, first: bool
     ) -> tuple[Gradients, Gradients, bool]:
-        """The function's gradients, those of a shape that is not the input's, and whether the engine refused them."""
-        spare = self.called(values, needs)
+        """The function's gradients, those returned in another shape than the inputs', and whether that was refused."""
+        values, needs = trial.values, trial.needs
+        raw, odd = misshapen(self.called(values, needs), sent, needs) if first else ({}, {})
         try:
-            raw = raw_gradients(spare, {name: copied(value) for name, value in sent.items()})
-        except Exception:  # it raises again below, where it is reported
-            raw = None
-        misshapen: Gradients = {
-            name: gradient
-            for name, gradient in (raw or {}).items()
-            if name in needs and isinstance(gradient, Tensor) and gradient.shape != values[name].shape
-        }
-        try:
-            return sent_back(function, sent, needs, retain=True), misshapen, False
+            return sent_back(trial.function, sent, needs, sparse=True), odd, False
         except BackwardRaisedError:
-            if misshapen and raw is not None:  # the engine refuses them all for the sake of one
-                return {name: raw.get(name) for name in needs}, misshapen, True
+            if not first:
+                raw, odd = misshapen(self.called(values, needs), sent, needs)
+            if odd:  # the engine refuses them all for the sake of one
+                return {name: raw.get(name) for name in needs}, odd, True
             raise
-
-
-def sent_back(
-    side: Side, upstreams: Mapping[str, Tensor], needs: Collection[str], *, retain: bool = False
-) -> Gradients:
-    """What `gradients_of` brings through the function's side. Raises BackwardRaisedError for whatever it raises."""
-    try:
-        return gradients_of(side, upstreams, needs, retain=retain)
-    except Exception as error:
-        reason = describe(error)
-        raise BackwardRaisedError(reason, sentence=f"The backward pass of function raised {reason}") from error
-
-
-def _judged(
-    reference: Side,
-    gradients: Gradients,
-    upstreams: dict[str, Tensor],
-    own: Gradients,
-    exact: Gradients | None,
-    known: Collection[str] | None,
-) -> list[Row]:
-    """Full rows in the first run (`known` is None); in a replay, only what it shows beyond the known culprits."""
-    seen = glance_side(reference, gradients, upstreams)
-    precise = as_precise(seen.faults, gradients, own, exact)
-    fine = {row.name for row in precise}
-    if known is not None and seen.faults - fine <= set(known):
-        return seen.rows() + precise
-    doubtful = {name: gradient for name, gradient in gradients.items() if name not in fine}
-    return precise + (judged_side(reference, doubtful, upstreams) if doubtful else [])
-
-
-def _needed(gradient: Tensor | None) -> bool:
-    """None may stand for a gradient of zeros."""
-    return gradient is not None and bool((gradient != 0).any())
-
-
-def _equal(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is b if a is None or b is None else same_bits(a, b)

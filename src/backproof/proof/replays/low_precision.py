@@ -12,15 +12,17 @@ from torch import Tensor
 from backproof.proof.replays.accuracy import most, precision
 from backproof.proof.replays.again import new, shown
 from backproof.proof.replays.arithmetic import computes_otherwise
-from backproof.proof.replays.kernel import Kernel, KernelTrial, sent_back
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import KernelTrial, sent_back
 from backproof.proof.replays.kinks import excused, kink_of
 from backproof.proof.replays.ledger import Ledger
-from backproof.proof.replays.sides import Gradients, Values, gradients_of, in_dtype, run_side, upstreams_for
+from backproof.proof.replays.sides import Gradients, gradients_of, run_side, upstreams_for
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
 from backproof.proof.replays.values import evidence_of
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import number
+from backproof.proof.user.arguments import Values, in_dtype
 from backproof.proof.user.calls import describe
 from backproof.proof.user.tensors import as_real, is_finite, is_float, short_name, widened
 from backproof.proof.verdict.decide import Known, row_of
@@ -49,7 +51,7 @@ def _in_low_precision(proof: Proof[Kernel, KernelTrial], ledger: Ledger, dtype: 
         raise SkippedError("reference does not run in float64, which the errors are measured against")
     reference = run_side("reference", kernel.reference, values, needs, kernel.seed)
     function = kernel.called(values, needs)
-    upstreams = upstreams_for(reference, kernel.seed)
+    upstreams = upstreams_for(reference, kernel.seed, function)
     try:
         own = gradients_of(reference, upstreams, needs)
     except RuntimeError as error:

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from backproof.proof.judge.misread_upstream import judged
 from backproof.proof.replays.damage import before_overwriting, overwriting_rows, value_called
-from backproof.proof.replays.pair_calls import Answer, Functions, PairTrial, Run, run_backward, run_forward
+from backproof.proof.replays.pair_calls import (
+    Answer,
+    Functions,
+    PairTrial,
+    Run,
+    other_leaves,
+    run_backward,
+    run_forward,
+)
 from backproof.proof.replays.subject import FIRST, BackwardRaisedError, Conditions, SkippedError
 from backproof.proof.report.rows import Row
 from backproof.proof.user.calls import CannotProveError, blamed_line, describe, takes_upstream
@@ -56,7 +64,14 @@ class Pair:
         if known is not None and seen.faults <= set(known):
             return replace(trial, rows=seen.rows())
         rows = judged(run.values, gradients, run.result, trial.upstream)
-        return replace(trial, rows=rows if known is not None else overwriting_rows(rows, overwriting))
+        if known is not None:
+            return replace(trial, rows=rows)
+        notes = [
+            f"forward depends on {name}, which is none of its inputs, so its gradient is not compared; "
+            "pass it as an input."
+            for name in other_leaves(self.functions, run)
+        ]
+        return replace(trial, rows=overwriting_rows(rows, overwriting), notes=tuple(notes))
 
     def second(self, first_run: PairTrial, known: Collection[str]) -> tuple[list[Row], Mapping[str, Kept]]:
         first = keep(self._answer(first_run.run, first_run.upstream.clone()).gradients)

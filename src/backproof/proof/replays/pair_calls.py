@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from backproof.proof.graph.node import dense
+from backproof.proof.graph.node import dense, leaves_behind
 from backproof.proof.replays.subject import FIRST, Conditions, inputs_under
 from backproof.proof.report.rows import Row
 from backproof.proof.user.calls import CannotProveError, call, seeded, takes_upstream
-from backproof.proof.user.inputs import fields, named_inputs, replaced
+from backproof.proof.user.held import held_by
+from backproof.proof.user.inputs import fields, named_inputs, refuse_unfit, replaced
 from backproof.proof.user.modes import Protect
+from backproof.proof.user.structure import put_together, taken_apart, tensors_in
 from backproof.proof.user.tensors import is_float, leaf
 from backproof.proof.user.writes import Kept, damaged, keep
 
@@ -68,6 +70,7 @@ class PairTrial:
     answer: Answer
     rows: list[Row] = field(default_factory=list)
     refused: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def upstreams(self) -> dict[str, Tensor]:
@@ -78,29 +81,45 @@ def run_forward(functions: Functions, conditions: Conditions = FIRST) -> Run:
     """Runs `forward` on copies of the inputs, as leaves. Raises CannotProveError where it does not run."""
     given = inputs_under(conditions, functions.inputs, functions.seed)
     named = named_inputs(given, functions.forward)
-    for name, value in named.items():
+    parts = {name: taken_apart(name, value) for name, value in named.items()}
+    flat = {name: value for _, found in parts.values() for name, value in found.items()}
+    refuse_unfit(flat)
+    for name, value in flat.items():
         if isinstance(value, Tensor) and value.is_complex():
             raise CannotProveError(
                 f"The input {name} is complex, and prove follows real inputs only; give its real and its imaginary "
                 "part as two inputs."
             )
-    if unknown := functions.constants - named.keys():
-        raise CannotProveError(f"constants names {sorted(unknown)[0]!r}, and the inputs are {', '.join(named)}.")
+    if unknown := functions.constants - named.keys() - flat.keys():
+        raise CannotProveError(f"constants names {sorted(unknown)[0]!r}, and the inputs are {', '.join(flat)}.")
+    within = {one for name in functions.constants & named.keys() for one in parts[name][1]}
     leaves = {
-        name: leaf(value, conditions.dtype) if isinstance(value, Tensor) else value for name, value in named.items()
+        name: leaf(value, conditions.dtype) if isinstance(value, Tensor) else value for name, value in flat.items()
     }
     kept = keep(leaves)
+    arguments = {name: put_together(skeleton, leaves) for name, (skeleton, _) in parts.items()}
     with seeded(functions.seed), torch.enable_grad():
         if isinstance(given, Mapping):
-            record = call("forward", functions.forward, (), leaves)
+            record = call("forward", functions.forward, (), arguments)
         else:
-            record = call("forward", functions.forward, leaves.values())
-    return _run(functions, record, {name: value for name, value in leaves.items() if isinstance(value, Tensor)}, kept)
+            record = call("forward", functions.forward, arguments.values())
+    tensors = {name: value for name, value in leaves.items() if isinstance(value, Tensor)}
+    return _run(functions, record, tensors, kept, within | functions.constants)
 
 
-def _run(functions: Functions, record: Any, leaves: dict[str, Tensor], kept: dict[str, Kept]) -> Run:
+def other_leaves(functions: Functions, run: Run) -> list[str]:
+    """The leaves that the output depends on and that are none of the values, by the names that `forward` has."""
+    values = {id(value) for value in run.values.values()}
+    names = {id(spot.tensor): spot.name for spot in held_by(functions.forward)}
+    others = [one for one in leaves_behind([run.result]) if id(one) not in values]
+    return [names.get(id(one), f"a leaf of shape {list(one.shape)}") for one in others]
+
+
+def _run(
+    functions: Functions, record: Any, leaves: dict[str, Tensor], kept: dict[str, Kept], constants: Set[str]
+) -> Run:
     entries = fields(record, "forward")
-    values = {str(name): value for name, value in entries.items() if isinstance(value, Tensor)}
+    values = {name: value for part in entries for name, value in tensors_in(str(part), entries[part]).items()}
     if not values:
         raise CannotProveError("forward returned no tensor under any name; return every value that backward needs.")
     output = functions.output or list(entries)[-1]
@@ -114,7 +133,7 @@ def _run(functions: Functions, record: Any, leaves: dict[str, Tensor], kept: dic
             f"{output!r} is the last of forward's values, and an input; put the output last, or name it with output=."
         )
     inputs = frozenset(names[id(value)] for value in leaves.values() if is_float(value) and id(value) in names)
-    return Run(record, values, inputs - functions.constants, output, damaged(kept))
+    return Run(record, values, inputs - constants, output, damaged(kept))
 
 
 def _check_output(output: str, values: Mapping[str, Tensor], *, named: bool) -> None:
@@ -141,10 +160,13 @@ def run_backward(
     where `backward` raises or returns no named gradients.
     """
     entries = fields(run.record, "forward")
-    copies = {name: value.detach().clone() for name, value in entries.items() if isinstance(value, Tensor)}
-    given = {**copies, UPSTREAM: upstream}
+    parts = {name: taken_apart(str(name), value) for name, value in entries.items()}
+    flat = {name: value for _, found in parts.values() for name, value in found.items()}
+    copies = {name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in flat.items()}
+    given = {**{name: value for name, value in copies.items() if isinstance(value, Tensor)}, UPSTREAM: upstream}
     kept = keep(given)
-    arguments = (replaced(run.record, copies), upstream)[: 2 if takes_upstream(functions.backward) else 1]
+    record = replaced(run.record, {name: put_together(skeleton, copies) for name, (skeleton, _) in parts.items()})
+    arguments = (record, upstream)[: 2 if takes_upstream(functions.backward) else 1]
     guard = Protect(given.values()) if protect else nullcontext()
     with seeded(functions.seed + 1), torch.no_grad(), watch or nullcontext(), guard:
         returned = call("backward", functions.backward, arguments)
@@ -153,7 +175,7 @@ def run_backward(
 
 def _gradients(returned: dict[str, Any], run: Run) -> dict[str, Tensor | None]:
     """Gradients under the names of their values; an input without one counts as None, an integer needs none."""
-    given = {str(name): gradient for name, gradient in returned.items()}
+    given = {name: one for part, each in returned.items() for name, one in taken_apart(str(part), each)[1].items()}
     same_names = all(name in run.values for name, gradient in given.items() if gradient is not None)
     found: dict[str, Tensor | None] = {}
     for name, gradient in given.items():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from backproof.proof.replays.again import laid_out, raised, shown
-from backproof.proof.replays.kernel import Kernel, KernelTrial, sent_back
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import KernelTrial, sent_back
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.sides import Side
 from backproof.proof.replays.state import goes_through
@@ -55,13 +57,13 @@ class _Undefined(torch.autograd.Function):
 def undefined_upstream(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     """No upstream gradient arrives, as where the next layer returns None; zeros, or None where the function asks so."""
     kernel, trial = proof.subject, proof.first_run
-    side = kernel.called(trial.values, trial.needs)
-    ends = {name: _Undefined.apply(side.outputs[name]) for name in trial.upstreams if side.outputs[name].requires_grad}
-    if not ends:
+    side = _ended(kernel.called(trial.values, trial.needs), trial)
+    if not side.outputs:
         return []
+    ends = side.outputs
     sent = {name: torch.zeros_like(value) for name, value in ends.items()}
     try:
-        found = sent_back(Side(side.leaves, ends), sent, trial.needs)
+        found = sent_back(side, sent, trial.needs)
     except BackwardRaisedError as error:
         when = f"when no gradient arrives for {listed(list(ends))}, as where the next layer returns None"
         return [raised(proof, ledger, error, when, Cause.NO_GRADIENT, _NONE)]
@@ -69,6 +71,13 @@ def undefined_upstream(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> lis
     advice = "multiply by the upstream gradient, which is None or zeros there"
     rows = [ledger.row(name) for name, one in found.items() if one is not None and bool((one != 0).any())]
     return [shown(row, Cause.UPSTREAM_IGNORED, claim, next=advice) for row in rows if row.name not in ledger.known()]
+
+
+def _ended(side: Side, trial: KernelTrial) -> Side:
+    """The side with outputs through which no gradient comes back."""
+    ends = {name: _Undefined.apply(side.outputs[name]) for name in trial.upstreams if side.outputs[name].requires_grad}
+    again = side.again
+    return replace(side, outputs=ends, again=again and (lambda: _ended(again(), trial)))
 
 
 def one_output(proof: Proof[Kernel, KernelTrial], ledger: Ledger, *, output: str) -> list[Row]:

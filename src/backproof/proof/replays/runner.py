@@ -34,6 +34,8 @@ def prove_subject(subject: Subject, table: Table, skip: Collection[str]) -> Repo
     except BackwardRaisedError as error:
         raise CannotProveError(error.sentence) from error.__cause__
     proof, ledger = Proof(subject, first_run), Ledger(first_run.rows)
+    for note in first_run.notes:
+        ledger.note(note)
     if first_run.refused:
         ledger.skip("all replays", first_run.refused)
         return ledger.report()

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from backproof.proof.graph.node import dense, is_custom
+from backproof.proof.graph.node import (
+    arguments_of,
+    dense,
+    is_custom,
+    leaf_was_written,
+    only_backward_goes_through,
+    place,
+)
 from backproof.proof.judge.misread_upstream import judged
 from backproof.proof.replays.complex_numbers import parts_of, whole_row
+from backproof.proof.replays.outputs import outputs_of
 from backproof.proof.report.rows import Row
+from backproof.proof.user.arguments import CALL, Call, Values, arguments_for
 from backproof.proof.user.calls import CannotProveError, call, seeded
+from backproof.proof.user.carried import installed
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import as_real, counterpart, is_float
+from backproof.proof.user.structure import mapped
+from backproof.proof.user.tensors import as_real, is_float
 from backproof.proof.user.upstream import upstream_for
 from backproof.proof.verdict.glance import Glance, glance
 
 _TOTAL = "the sum of the outputs"
-
-
-Values = dict[str, Any]
-
 
 Gradients = dict[str, Tensor | None]
 
@@ -32,6 +40,10 @@ Gradients = dict[str, Tensor | None]
 class Side:
     """One call of the function or of the reference: the leaves it started from, and its outputs by name.
 
+    While a backward pass runs, `stage` has to be entered: the module then holds the leaves that it ran with. `own` are
+    leaves that only this side holds, by name. `again` makes the same call once more, and `on_copies` says that it would
+    not run on leaves, since it writes into its arguments.
+
     The judge knows real numbers only, so the reference starts from the real numbers of complex inputs; `parts` names
     those.
     """
@@ -39,6 +51,10 @@ class Side:
     leaves: Values
     outputs: dict[str, Tensor]
     parts: frozenset[str] = frozenset()
+    stage: Callable[[], AbstractContextManager] = nullcontext
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+    again: Callable[[], Side] | None = None
+    on_copies: bool = False
 
     @property
     def differentiable(self) -> dict[str, Tensor]:
@@ -61,78 +77,114 @@ def apply_of(function: Any) -> Callable:
     return function
 
 
-def in_dtype(values: Values, dtype: torch.dtype | None) -> Values:
-    """The same inputs with every floating-point tensor rounded to `dtype`, complex ones to numbers as precise.
-
-    They stay as they are for None.
-    """
-    if dtype is None:
-        return values
-    return {
-        name: value.to(counterpart(value.dtype, dtype)) if is_float(value) else value for name, value in values.items()
-    }
-
-
 def run_side(role: str, function: Callable, values: Values, needs: Collection[str], seed: int) -> Side:
-    """Calls `function` on leaves of its own, in the layout of `values`, those in `needs` requiring a gradient."""
-    leaves = {
+    """Calls `function` on leaves of its own, in the layout of `values`, those in `needs` requiring a gradient.
+
+    A function that writes into its arguments cannot be called on leaves: it gets copies, as a network would give it.
+    """
+    try:
+        return called(role, function, leaves_of(values, needs), seed)
+    except CannotProveError as error:
+        if not leaf_was_written(error.__cause__):
+            raise
+        return called(role, function, leaves_of(values, needs), seed, on_copies=True)  # the others were written into
+
+
+def leaves_of(values: Values, needs: Collection[str]) -> Values:
+    """Copies of the tensors among `values`, in the same layout, those in `needs` requiring a gradient."""
+    return {
         name: copied(value).requires_grad_(name in needs) if isinstance(value, Tensor) else value
         for name, value in values.items()
     }
-    parts = frozenset(name for name in needs if role == "reference" and leaves[name].is_complex())
-    if not parts:
-        return called(role, function, leaves, seed)
+
+
+def called(role: str, function: Callable, leaves: Values, seed: int, *, on_copies: bool = False) -> Side:
+    """Calls `function` on the tensors given, or on copies of them.
+
+    Raises CannotProveError where it raises or returns no tensor.
+    """
+    complex_ones = [name for name, value in leaves.items() if isinstance(value, Tensor) and value.is_complex()]
+    parts = frozenset(name for name in complex_ones if role == "reference" and leaves[name].requires_grad)
     starts = {name: as_real(leaves[name].detach()).requires_grad_() for name in parts}
     given = {name: torch.view_as_complex(starts[name]) if name in parts else leaf for name, leaf in leaves.items()}
-    return Side({**leaves, **starts}, called(role, function, given, seed).outputs, parts)
+    whole = given.get(CALL)
+    stage, own = installed(whole.held[role], given, whole.dtype) if isinstance(whole, Call) else (nullcontext, {})
+    args, named = arguments_for(function, given)
+    with seeded(seed), torch.enable_grad(), stage():
+        if on_copies:
+            args, named = mapped(copy_of, args), mapped(copy_of, named)
+        returned = call(role, function, args, named)
+
+    def again() -> Side:
+        return called(role, function, leaves, seed, on_copies=on_copies)
+
+    return Side({**leaves, **starts}, outputs_of(role, returned), parts, stage, own, again, on_copies)
 
 
-def called(role: str, function: Callable, leaves: Values, seed: int) -> Side:
-    """Calls `function` on the tensors given. Raises CannotProveError where it raises or returns no tensor."""
-    with seeded(seed), torch.enable_grad():
-        returned = call(role, function, leaves.values())
-    return Side(leaves, outputs_of(role, returned))
+def copy_of(value: Tensor) -> Tensor:
+    """A copy that gradients go back through to the value itself."""
+    return value.clone() if is_float(value) else value
 
 
-def outputs_of(role: str, returned: Any) -> dict[str, Tensor]:
-    """The tensors of what was returned by name: `output`, a NamedTuple's or mapping's names, or `output[0]`, …."""
-    if isinstance(returned, Tensor):
-        return {"output": returned}
-    if isinstance(returned, tuple | list):
-        names = getattr(returned, "_fields", [f"output[{i}]" for i in range(len(returned))])
-        returned = dict(zip(names, returned, strict=True))
-    if not isinstance(returned, Mapping):
-        raise CannotProveError(f"{role} must return a tensor or several; it returned a {type(returned).__name__}.")
-    found = {name: value for name, value in returned.items() if isinstance(value, Tensor)}
-    if not found:
-        raise CannotProveError(f"{role} must return a tensor or several; there is none in what it returned.")
-    return found
+def upstreams_for(side: Side, seed: int, function: Side | None = None) -> dict[str, Tensor]:
+    """A random upstream gradient for every differentiable output of the reference.
+
+    But for those that `function` marks as non-differentiable, beside others through which its gradients come.
+    """
+    sent = {name: upstream_for(value, seed + i) for i, (name, value) in enumerate(side.differentiable.items())}
+    return {name: value for name, value in sent.items() if name not in cut_off(function, side)}
 
 
-def upstreams_for(side: Side, seed: int) -> dict[str, Tensor]:
-    """A random upstream gradient for every differentiable output of the reference."""
-    return {name: upstream_for(value, seed + i) for i, (name, value) in enumerate(side.differentiable.items())}
+def cut_off(function: Side | None, reference: Side) -> list[str]:
+    """The outputs that are differentiable in the reference and have no graph in the function, where others have one."""
+    if function is None or not any(name in function.differentiable for name in reference.differentiable):
+        return []
+    return [
+        name for name in reference.differentiable if name in function.outputs and name not in function.differentiable
+    ]
 
 
 def gradients_of(
-    side: Side, upstreams: Mapping[str, Tensor], needs: Collection[str], *, retain: bool = False
+    side: Side,
+    upstreams: Mapping[str, Tensor],
+    needs: Collection[str],
+    *,
+    retain: bool = False,
+    sparse: bool = False,
 ) -> Gradients:
-    """What automatic differentiation brings to the leaves in `needs`; each upstream gradient is handed on as it is."""
+    """What automatic differentiation brings to the leaves in `needs`; each upstream gradient is handed on as it is.
+
+    Sparse gradients are made dense, unless they are asked for with `sparse`.
+    """
     outputs = {name: side.outputs[name] for name in upstreams if side.outputs[name].requires_grad}
     if not outputs:
         return dict.fromkeys(needs)
-    found = torch.autograd.grad(
-        list(outputs.values()),
-        [side.leaves[name] for name in needs],
-        [upstreams[name] for name in outputs],
-        retain_graph=retain,
-        allow_unused=True,
-    )
-    arrived = {name: None if one is None else dense(one) for name, one in zip(needs, found, strict=True)}
+    sent, leaves = [upstreams[name] for name in outputs], [side.leaves[name] for name in needs]
+    try:
+        with side.stage():
+            found = torch.autograd.grad(list(outputs.values()), leaves, sent, retain_graph=retain, allow_unused=True)
+    except RuntimeError as error:
+        if side.again is None or not only_backward_goes_through(error):
+            raise
+        later = side.again()
+        found = _by_backward(later, list(outputs), [later.leaves.get(name, side.leaves[name]) for name in needs], sent)
+    kept = found if sparse else [None if one is None else dense(one) for one in found]
     return {
         name: torch.view_as_complex(one.contiguous()) if one is not None and name in side.parts else one
-        for name, one in arrived.items()
+        for name, one in zip(needs, kept, strict=True)
     }
+
+
+def _by_backward(side: Side, names: list[str], leaves: list[Tensor], upstreams: list[Tensor]) -> list[Tensor | None]:
+    """The same by `backward()`, which is all that a reentrant checkpoint goes along with."""
+    for leaf in leaves:
+        leaf.grad = None
+    with side.stage():
+        torch.autograd.backward([side.outputs[name] for name in names], upstreams)
+    found = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    return found
 
 
 def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | None:
@@ -144,17 +196,23 @@ def raw_gradients(side: Side, upstreams: Mapping[str, Tensor]) -> Gradients | No
     if not is_custom(node):
         return None
     arriving = [upstreams.get(name, torch.zeros_like(value)) for name, value in side.outputs.items()]
-    with torch.no_grad():
+    with torch.no_grad(), side.stage():
         returned = node.apply(*arriving)
     returned = returned if isinstance(returned, tuple | list) else (returned,)
-    dense_ones = (dense(one) if isinstance(one, Tensor) else one for one in returned)
-    return dict(zip(side.leaves, dense_ones, strict=False))
+    places = {place(value): name for name, value in side.leaves.items() if is_float(value) and value.requires_grad}
+    raw: Gradients = {}
+    for position, at in arguments_of(node).items():
+        if at in places and position < len(returned):
+            one = returned[position]
+            raw[places[at]] = dense(one) if isinstance(one, Tensor) else one
+    return raw
 
 
 def judged_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]) -> list[Row]:
     """The judge's rows for the inputs of `gradients`, with the reference's graph as the truth."""
-    values, added, output, upstream = _as_network(reference, gradients, upstreams)
-    rows = judged(values, {**parts_of(gradients, reference.parts), **added}, output, upstream)
+    with reference.stage():
+        values, added, output, upstream = _as_network(reference, gradients, upstreams)
+        rows = judged(values, {**parts_of(gradients, reference.parts), **added}, output, upstream)
     rows = [row for row in rows if row.name not in added]
     if not any(value.is_complex() for value in (*gradients.values(), *upstreams.values()) if value is not None):
         return rows
@@ -165,8 +223,9 @@ def judged_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, T
 
 def glance_side(reference: Side, gradients: Gradients, upstreams: Mapping[str, Tensor]) -> Glance:
     """The same without a diagnosis."""
-    values, added, output, upstream = _as_network(reference, gradients, upstreams)
-    seen = glance(values, {**parts_of(gradients, reference.parts), **added}, output, upstream)
+    with reference.stage():
+        values, added, output, upstream = _as_network(reference, gradients, upstreams)
+        seen = glance(values, {**parts_of(gradients, reference.parts), **added}, output, upstream)
     right = {name: verdict for name, verdict in seen.right.items() if name not in added}
     return Glance(seen.faults - added.keys(), right)
 

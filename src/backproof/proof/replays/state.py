@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +12,17 @@ from torch import Tensor
 
 from backproof.proof.replays.again import new, raised, shown
 from backproof.proof.replays.damage import UNCHANGED
-from backproof.proof.replays.kernel import Kernel, KernelTrial, sent_back
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import KernelTrial, sent_back
 from backproof.proof.replays.ledger import Ledger
-from backproof.proof.replays.sides import called, glance_side, outputs_of, run_side
+from backproof.proof.replays.outputs import as_named, outputs_of
+from backproof.proof.replays.sides import copy_of, glance_side, leaves_of, run_side
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, Proof, SkippedError
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import listed
 from backproof.proof.user.layouts import copied
+from backproof.proof.user.structure import mapped, tensors_in
 from backproof.proof.user.tensors import as_real, is_float
 from backproof.proof.user.writes import damaged, describe_change, keep
 from backproof.proof.verdict.decide import Known, ruled
@@ -30,12 +33,9 @@ _COPY = "write into a new tensor; autograd and other branches of the network sti
 def unchanged(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     """Inputs, outputs, saved tensors and the upstream gradient are the same before and after."""
     kernel, first_run, rows = proof.subject, proof.first_run, []
-    leaves = {
-        name: copied(value).requires_grad_(name in first_run.needs) if isinstance(value, Tensor) else value
-        for name, value in first_run.values.items()
-    }
+    leaves = leaves_of(first_run.values, first_run.needs)
     inputs = keep(leaves)
-    side = called("function", kernel.function, leaves, kernel.seed)
+    side = kernel.called_on(leaves, on_copies=first_run.function.on_copies)
     overwritten = damaged(inputs)
     for name, kept in overwritten.items():
         claim = f"The forward pass changes its input {name} in place"
@@ -53,7 +53,7 @@ def unchanged(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
         **{f"the upstream gradient of {name}": (name, value) for name, value in upstreams.items()},
     }
     kept = keep({what: value for what, (_, value) in given.items()})
-    sent_back(side, upstreams, first_run.needs, retain=True)
+    sent_back(side, upstreams, first_run.needs)
     for what, item in damaged(kept).items():
         name = given[what][0]
         if name not in {row.name for row in rows}:
@@ -98,9 +98,10 @@ def used_twice(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     """Inputs with a second reader and a result with a sister: the upstream gradient then belongs to several nodes."""
     if any(row.cause == Cause.CHANGED_IN_PLACE for row in ledger.rows.values()):
         return []  # what is shared was damaged, which is known already
-    kernel, output = proof.subject, proof.output
-    reference, function = (_residual(each, output) for each in (kernel.reference, kernel.function))
-    twice = replace(kernel, reference=reference, function=function)
+    kernel, output, first_run = proof.subject, proof.output, proof.first_run
+    sides = (kernel.reference, first_run.reference), (kernel.function, first_run.function)
+    reference, function = (_residual(each, output, kernel.outputs, side.on_copies) for each, side in sides)
+    twice = replace(kernel, reference=reference, function=function, grad_inputs=first_run.needs)
     try:
         rows = twice.tried(Conditions(), ledger.known()).rows
     except BackwardRaisedError as error:
@@ -114,19 +115,28 @@ def used_twice(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     return [shown(row, Cause.CHANGED_IN_PLACE, claim, next=_COPY) for row in new(rows, ledger)]
 
 
-def _residual(function: Callable, output: str) -> Callable:
-    """Two calls of `function` and a shortcut from its inputs, added up.
+def _residual(function: Callable, output: str, names: Collection[str], on_copies: bool) -> Callable:
+    """Two calls of `function` and a shortcut from its inputs, added up; `names` are those of its outputs.
 
-    The shortcut is computed first, so its backward pass runs last and sees what was done to the shared gradient.
+    The shortcut is computed first, so its backward pass runs last and sees what was done to the shared gradient. A
+    function that writes into its arguments gets copies, since what has other readers is not its to write into.
     """
 
-    def residual(*arguments: Any) -> Tensor:
-        shared = [value * 1.0 if is_float(value) else value for value in arguments]
-        shortcut = torch.stack([as_real(value.sin()).sum().double() for value in shared if is_float(value)]).sum()
-        first, second = (outputs_of("function", function(*shared))[output] for _ in range(2))
+    def residual(*arguments: Any, **named: Any) -> Tensor:
+        shared = [mapped(lambda value: value * 1.0 if is_float(value) else value, each) for each in (arguments, named)]
+        inputs = [value for each in shared for value in tensors_in("", each).values() if is_float(value)]
+        shortcut = (
+            torch.stack([as_real(value.sin()).sum().double() for value in inputs]).sum() if inputs else torch.zeros(())
+        )
+
+        def result() -> Tensor:
+            args, keywords = (mapped(copy_of, each) for each in shared) if on_copies else shared
+            return as_named(outputs_of("function", function(*args, **keywords)), names)[output]
+
+        first, second = result(), result()
         return shortcut.to(first.dtype).expand_as(first) + first + second
 
-    return functools.wraps(function)(residual)  # with its parameters' names, by which the inputs are called
+    return functools.wraps(function, updated=())(residual)  # with its parameters' names, by which the inputs are called
 
 
 def _raises_alone(proof: Proof[Kernel, KernelTrial]) -> bool:

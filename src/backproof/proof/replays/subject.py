@@ -80,6 +80,11 @@ class Trial(Protocol):
         """Why nothing can be replayed; empty where it can."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks that belong to no single row."""
+        ...
+
 
 T = TypeVar("T", bound=Trial)
 

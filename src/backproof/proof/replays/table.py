@@ -16,7 +16,8 @@ from backproof.proof.replays.again import (
 )
 from backproof.proof.replays.calls_apart import CALLS_APART, calls_apart
 from backproof.proof.replays.damage import UNCHANGED, find_damage
-from backproof.proof.replays.kernel import Kernel, KernelTrial
+from backproof.proof.replays.kernel import Kernel
+from backproof.proof.replays.kernel_calls import KernelTrial
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.low_precision import in_low_precision
 from backproof.proof.replays.pair import Pair
@@ -27,6 +28,7 @@ from backproof.proof.replays.shaken import shaken
 from backproof.proof.replays.state import two_graphs, unchanged, used_twice
 from backproof.proof.replays.subject import Proof, SkippedError
 from backproof.proof.report.rows import Row
+from backproof.proof.user.arguments import CALL
 from backproof.proof.user.layouts import layouts_of
 from backproof.proof.user.sizes import other_sizes, usual_size
 from backproof.proof.user.tensors import is_float, short_name
@@ -78,7 +80,7 @@ def _state() -> list[Replay]:
 
 
 def _outputs(proof: Proof[Kernel, KernelTrial]) -> list[Replay]:
-    outputs = list(proof.first_run.reference.differentiable)
+    outputs = list(proof.first_run.upstreams)
     meaning = "one output may be used without the others"
     return [
         Replay(f"only {name}", "outputs", meaning, partial(one_output, output=name))
@@ -104,10 +106,14 @@ def _input_layouts(proof: Proof[Kernel, KernelTrial]) -> list[Replay]:
 
 
 def _subsets(proof: Proof[Kernel, KernelTrial]) -> list[Replay]:
-    needs = proof.first_run.needs
-    subsets = {f"only {name} needs a gradient": (name,) for name in needs if len(needs) > 1}
-    if len(needs) > 2:
-        others = {name: tuple(one for one in needs if one != name) for name in needs}
+    needs, call = proof.first_run.needs, proof.first_run.values[CALL]
+    parts: dict[str, tuple[str, ...]] = {name: (name,) for name in needs if name not in call.parameters}
+    if parameters := tuple(name for name in needs if name in call.parameters):
+        parts[parameters[0] if len(parameters) == 1 else "the parameters"] = parameters  # frozen all, or none
+    verb = {name: "need" if len(part) > 1 else "needs" for name, part in parts.items()}
+    subsets = {f"only {name} {verb[name]} a gradient": part for name, part in parts.items() if len(parts) > 1}
+    if len(parts) > 2:
+        others = {name: tuple(one for one in needs if one not in part) for name, part in parts.items()}
         subsets |= {f"all but {name} need a gradient": rest for name, rest in others.items()}
     meaning = "some inputs may need no gradient"
     return [Replay(name, "inputs", meaning, partial(some_inputs, needs=subset)) for name, subset in subsets.items()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.user.calls import CannotProveError, call, seeded
+from backproof.proof.user.signature import positional_names
 
 
 def refuse_options(sizes: object, seed: object, dtypes: object = ()) -> None:
@@ -47,10 +47,15 @@ def named_inputs(inputs: Any, forward: Callable) -> dict[str, Any]:
             f"inputs must be a mapping of names to tensors, a tuple in the order of the parameters, or a function "
             f"that returns one of these; it is a {type(inputs).__name__}."
         )
-    for name, value in named.items():
-        if isinstance(value, Tensor) and (unfit := _unfit(value)):
-            raise CannotProveError(f"The input {name} {unfit}.")
+    refuse_unfit(named)
     return named
+
+
+def refuse_unfit(values: Mapping[str, Any]) -> None:
+    """Raises CannotProveError for a tensor that nothing can be proved with."""
+    for name, value in values.items():
+        if isinstance(value, Tensor) and (why := _unfit(value)):
+            raise CannotProveError(f"The input {name} {why}.")
 
 
 def _unfit(value: Tensor) -> str:
@@ -64,20 +69,9 @@ def _unfit(value: Tensor) -> str:
 
 def _parameter_names(function: Callable, count: int) -> list[str]:
     """The first `count` positional parameters; `name0, …` for a parameter `*name`, `x0, …` as a last resort."""
-    kinds = inspect.Parameter
-    names: list[str] = []
-    rest = "x"
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    for parameter in parameters:
-        if parameter.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD):
-            names.append(parameter.name)
-        elif parameter.kind is kinds.VAR_POSITIONAL:
-            rest = parameter.name
-    further = [f"{rest}{number}" for number in range(count - len(names))]
-    return (names + further)[:count]
+    names, rest = positional_names(function)
+    names += [f"{rest or 'x'}{number}" for number in range(count - len(names))]
+    return names[:count]
 
 
 def fields(record: Any, role: str) -> dict[str, Any]:

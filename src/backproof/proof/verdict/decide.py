@@ -75,6 +75,7 @@ class Known(Enum):
     VALUE_MISFIT = Verdict.SHAPE, True, "an output of the reference is missing, or has another shape"
     VALUE_DTYPE = Verdict.DTYPE, True, "an output has another dtype than the reference's"
     VALUE_DIFFERS = Verdict.WRONG, True, "an output is not what the reference computes"
+    NOT_COMPARED = Verdict.NOT_TESTABLE, False, "only one side depends on its value, so nothing is there to compare"
     AS_PRECISE = Verdict.ROUNDING, False, "as close to float64 as the reference's own gradient"
     SUBGRADIENT = Verdict.ROUNDING, False, "right beside kinks and ties, and one of several right gradients at them"
     BESIDE_KINKS = Verdict.NOT_TESTABLE, False, "right beside ties that a replay has made, and no gradient at them"
