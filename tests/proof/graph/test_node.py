@@ -90,6 +90,13 @@ def test_autograds_words_for_a_changed_value() -> None:
     assert was_changed(error) and not was_freed(error) and not only_backward_goes_through(error)
 
 
+def test_a_value_that_was_freed_was_not_changed() -> None:
+    y = leaf(3).exp()
+    node = y.grad_fn
+    y.sum().backward()
+    assert not saved_value_changed(node)
+
+
 def test_autograds_words_for_a_freed_graph() -> None:
     x = leaf(3)
     loss = (x**2).sum()

@@ -128,6 +128,25 @@ def test_hooks_are_taken_off_when_the_pass_fails(residual: dict[str, Tensor]) ->
     assert torch.equal(right, torch.autograd.grad(residual["loss"], residual["w"])[0])
 
 
+def test_an_error_of_the_users_own_backward_pass_goes_through() -> None:
+    """Only where a saved value was changed in place is there no way back."""
+
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):  # pyright: ignore[reportIncompatibleMethodOverride]
+            return x * 1.0
+
+        @staticmethod
+        def backward(ctx, up):  # pyright: ignore[reportIncompatibleMethodOverride]
+            raise RuntimeError("out of paper")
+
+    x = torch.ones(2, requires_grad=True)
+    y = Broken.apply(x)
+    assert isinstance(y, Tensor)
+    with pytest.raises(RuntimeError, match="out of paper"):
+        share(trace(dict(x=x, y=y), y.sum()), "y", "x", torch.ones(2))
+
+
 def test_one_output_of_several_is_told_from_the_others() -> None:
     x = torch.randn(3, 4, requires_grad=True)
     first, second = x.unbind(0)[:2]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.judge.judge import judge
-from backproof.proof.report.certainty import Applicability
+from backproof.proof.report.certainty import Applicability, Certainty
 from backproof.proof.report.rows import Row, Verdict
 
 
@@ -50,6 +50,7 @@ def test_what_may_have_happened_to_a_shape(
     row = judged(name, change)
     assert row.verdict is Verdict.SHAPE and row.culprit
     assert row.cause == cause and said in row.message, row.message
+    assert row.certainty is (Certainty.FITS if cause else None)
     assert row.applicability is (Applicability.MENDS if mends else Applicability.LOOK)
 
 

@@ -186,6 +186,7 @@ def test_a_size_that_is_written_as_a_number(n: int, factor: str) -> None:
     proof, ledger = proof_of(lambda v, dy: {"x": (dy / 5).expand(_n(v), 3)}, lambda x: {"x": x, **mean(x)})
     (row,) = [row for row in again.at_size(proof, ledger, size=Size(f"size {n}", inputs, n, n, 5)) if row.culprit]
     assert row.cause == "F8" and f"is off by the factor {factor}, and right where {n} is 5" in row.message
+    assert row.applicability is Applicability.MENDS and "has a term" not in row.message
     assert "the line holds 5 as a number" in row.message and "take the 5 from a tensor's shape" in row.message
 
 

@@ -229,3 +229,11 @@ def test_gradients_are_equal_where_both_are_none_or_have_the_same_bits() -> None
     one = torch.ones(3)
     assert equal(None, None) and equal(one, one.clone())
     assert not equal(None, one) and not equal(one, None) and not equal(one, 2 * one)
+
+
+def test_only_floating_point_inputs_are_laid_out_in_another_way() -> None:
+    rows, table = torch.arange(6).reshape(3, 2), torch.rand(7, 4)
+    kernel = Kernel(lambda rows, table: table[rows], lambda rows, table: table[rows], (rows, table))
+    values = kernel.values(Conditions(input_layout=LAYOUTS[0]))
+    assert values["rows"].stride() == rows.stride() and values["table"].stride() != table.stride()
+    assert torch.equal(values["rows"], rows)

@@ -84,6 +84,11 @@ def test_rounding_that_is_negated_in_twelve_different_elements_is_a_wrong_sign(c
     assert of_numbers(numbers(-noise, noise)).known is known
 
 
+def test_rounding_that_is_another_is_no_wrong_sign() -> None:
+    noise = torch.arange(1, 41) * 2.0**-20
+    assert of_numbers(numbers(2 * noise, noise)).known is Known.NOISE
+
+
 def test_one_rounding_spread_over_many_elements_may_have_either_sign() -> None:
     noise = 2.0**-20 * torch.pi * torch.arange(1, 41)  # all digits: a rest times something
     assert of_numbers(numbers(-noise, noise)).known is Known.NOISE
@@ -102,6 +107,7 @@ def test_a_row_takes_verdict_and_fault_from_the_table() -> None:
         assert not (row.culprit and row.ok)
     heir = Row("x", Verdict.INHERITED, inherited_from=("y",))
     assert ruled(heir, Known.SHOWN_BY_A_REPLAY) == Row("x", Verdict.WRONG, culprit=True)
+    assert ruled(heir, Known.READ_DAMAGE) == heir  # still inherited, and from the same
     assert ruled(Row("x", Verdict.WRONG, culprit=True), Known.READ_DAMAGE, inherited_from=("y",)) == heir
 
 

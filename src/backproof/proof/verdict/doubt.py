@@ -25,7 +25,7 @@ from backproof.proof.graph.node import is_leaf, not_allocated
 from backproof.proof.graph.passes import replace_with, run
 from backproof.proof.verdict.noise import MARGIN, noise
 from backproof.proof.verdict.signs import signed
-from backproof.proof.verdict.yardstick import Yardstick, allowance
+from backproof.proof.verdict.yardstick import Yardstick, allowance, wide
 
 _REPLAYS = 3  # draws that are averaged; each takes a backward pass
 _SHARE = 0.25  # of the allowance: these errors are relative to sizes that are known, not to a bound
@@ -122,7 +122,7 @@ def _smoothed(sizes: Tensor) -> Tensor:
 def _carried(graph: Graph, own: Mapping[str, Tensor], name: str, generator: torch.Generator) -> Tensor:
     """The doubts of the upstream gradients, with random signs, carried on to `name`."""
     like = graph.values[name]
-    total = torch.zeros_like(like, dtype=torch.float64 if like.dtype == torch.float64 else torch.float32)
+    total = torch.zeros_like(like, dtype=wide(like.dtype))
     for _ in range(_REPLAYS):
         hooks = [
             (graph.places[one][0], _injected(graph.places[one][1], noise, generator))
