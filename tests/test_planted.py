@@ -130,7 +130,7 @@ def test_a_seed_draws_the_same_bugs_again_and_another_seed_others() -> None:
     bugs = draw(VERDICT, seed=3, count=30)
     assert [bug.family for bug in bugs].count(Family.NUMBER) >= 7
     assert draw(VERDICT, seed=3, count=30) == bugs
-    assert len({(bug.path, bug.start, bug.end) for bug in bugs}) == 30
+    assert len({(bug.path, bug.start, bug.end, bug.instead) for bug in bugs}) == 30  # no change is drawn twice
     assert len(set(draw(VERDICT, seed=4, count=30)) & set(bugs)) < 20
     assert {bug.path.name for bug in draw(VERDICT, 3, 10, "verdict/blame")} == {"blame.py"}
 
