@@ -17,7 +17,7 @@ from backproof.proof.report.cause import Cause
 from backproof.proof.report.report import Report
 from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.report.words import listed
-from backproof.proof.user.conventions import Convention
+from backproof.proof.user.conventions import PLAIN, Convention
 from backproof.proof.user.pairing import Given, Pairs, pair_up
 
 Pair = str | Tensor | tuple[Any, Any] | None
@@ -128,7 +128,7 @@ def _without_helper(loss: Tensor, values: Mapping[str, Tensor], found: Pairs, up
     if len(without.culprits) > len(report.culprits) - 1:
         return report
     hint = f"{row.gradient} (the gradient of the loss is 1, and the other lines do not need this one)"
-    return replace(without, unjudged=(*without.unjudged, hint), open=tuple(n for n in without.open if n != row.name))
+    return replace(without, unjudged=(*without.unjudged, hint))
 
 
 def _of_this_pass(rows: tuple[Row, ...]) -> tuple[list[Row], list[str]]:
@@ -219,7 +219,7 @@ def _nothing_to_judge(found: Pairs, asked: tuple[Convention, ...] | None) -> str
         return "there are no tensors among these names; pass locals(), or globals() in a notebook."
     wants = [name for name, value in found.values.items() if value.requires_grad and value.is_leaf]
     example = (wants or [name for name, value in found.values.items() if value.requires_grad] or list(found.values))[0]
-    names = [f"{one.prefix}{example}{one.suffix}" for one in asked or (Convention("d"),)]
+    names = [one.called(example) for one in asked or (PLAIN,)]
     others = "" if asked else f", d_{example}, grad_{example} or {example}_grad"
     left = f" Not judged: {listed(found.unjudged)}." if found.unjudged else ""
     return (

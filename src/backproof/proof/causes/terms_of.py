@@ -70,14 +70,8 @@ def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[tuple
 
         return hook
 
-    handles = []
-    try:
-        for key, (node, positions) in enumerate(users):
-            handles.append(node.register_hook(catch(key, node, positions)))
-        (whole,) = run(graph.places[reader], upstream, [at], cuts(graph, reader, value))
-    finally:
-        for handle in handles:
-            handle.remove()
+    after = [(node, catch(key, node, positions)) for key, (node, positions) in enumerate(users)]
+    (whole,) = run(graph.places[reader], upstream, [at], cuts(graph, reader, value), after=after)
     if whole is None:
         return []
     used = [(term, users[key][0]) for (key, _), terms in caught.items() for term in terms]

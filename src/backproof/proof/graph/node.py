@@ -20,7 +20,9 @@ _LEAF_WRITTEN = "a leaf Variable that requires grad"
 
 Node = Any  # torch.autograd.graph.Node, whose stubs lack most of what is used here
 Place = tuple[Node, int]  # one output of one node: where the gradient of one tensor arrives
-PreHook = Callable[[tuple[Tensor | None, ...]], tuple[Tensor | None, ...] | None]
+Arriving = tuple[Tensor | None, ...]
+PreHook = Callable[[Arriving], Arriving | None]
+PostHook = Callable[[Arriving, Arriving], Arriving | None]  # what leaves the node, and what arrived
 
 
 def place(value: Tensor) -> Place:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import Node, Place, PreHook, consumed, is_leaf, was_changed
+from backproof.proof.graph.node import Node, Place, PostHook, PreHook, consumed, is_leaf, was_changed
 
 _SMALL = 5_000_000  # elements; below, threads do not pay: for speed alone
 
@@ -88,16 +88,20 @@ def run(
     wanted: Sequence[Place],
     hooks: Iterable[tuple[Node, PreHook]] = (),
     *,
+    after: Iterable[tuple[Node, PostHook]] = (),
     keep: bool = False,
 ) -> list[Tensor | None]:
     """One backward pass from `start`: what arrives at each wanted place, before a hook there replaces it.
 
-    `keep` leaves on the result the graph that leads to the forward values, for differentiating once more.
+    `hooks` see what arrives at a node; those in `after` see what leaves it as well, and may replace that. `keep` leaves
+    on the result the graph that leads to the forward values, for differentiating once more.
     """
     handles = []
     try:
         for node, hook in hooks:
             handles.append(node.register_prehook(hook))
+        for node, hook in after:
+            handles.append(node.register_hook(hook))
         arrived = torch.autograd.grad(
             [GradientEdge(*start)],
             [GradientEdge(*at) for at in wanted],
@@ -110,6 +114,15 @@ def run(
         for handle in handles:
             handle.remove()
     return [gradient if gradient is None or keep else gradient.detach() for gradient in arrived]
+
+
+def by_node(graph: Graph, gradients: Mapping[str, Tensor]) -> dict[Node, dict[int, Tensor]]:
+    """The gradients of named values by the node at which each arrives, and which of its outputs that is."""
+    found: dict[Node, dict[int, Tensor]] = {}
+    for name, gradient in gradients.items():
+        node, output = graph.places[name]
+        found.setdefault(node, {})[output] = gradient
+    return found
 
 
 def replace_with(output: int, gradient: Tensor | None) -> PreHook:

@@ -23,14 +23,9 @@ def reused(graph: Graph, name: str, got: Tensor) -> str:
     if is_leaf(own):
         return ""
     made = _made_by(own[0], _DEPTH)
-    places = [
-        (node, output)
-        for node in graph.nodes
-        if node != own[0] and kind(node) == kind(own[0]) and _made_by(node, _DEPTH) == made
-        for output in (own[1],)
-        if (node, output) in graph.used and (node, output) not in graph.owners
-        and shape_at((node, output)) == shape_at(own)
-    ]  # fmt: skip
+    alike = [(node, own[1]) for node in graph.nodes if node != own[0] and _made_by(node, _DEPTH) == made]
+    nameless = [at for at in alike if at in graph.used and at not in graph.owners]
+    places = [at for at in nameless if shape_at(at) == shape_at(own)]
     if not places:
         return ""
     arrived = run(graph.places[graph.output], graph.upstream, places[:_STEPS])

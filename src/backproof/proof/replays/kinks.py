@@ -20,7 +20,7 @@ from torch import Tensor
 
 from backproof.proof.report.rows import Row
 from backproof.proof.report.words import listed, number
-from backproof.proof.user.tensors import as_real, is_float, widened
+from backproof.proof.user.tensors import as_real, is_float, rounded_to, widened
 from backproof.proof.verdict.decide import Known, row_of
 
 Values = Mapping[str, Any]
@@ -95,7 +95,7 @@ def _shifted(
         if not _vanishes(name, got, own, differ, values, bench, eps, size):
             continue
         near = [own]
-        around = values if bench.fine is None else {n: widened(v) if is_float(v) else v for n, v in values.items()}
+        around = values if bench.fine is None else _wide(values)
         for moved in _shifts(around, name, differ, bench.fine or size):
             gradient = bench.reference(moved)[name]
             if gradient is not None:
@@ -169,6 +169,11 @@ def _moved(values: Values, size: float, generator: torch.Generator, density: flo
     return found
 
 
+def _wide(values: Values) -> dict[str, Any]:
+    """The inputs in float64; what is no tensor stays, and what modules hold goes on in their own dtype."""
+    return {name: rounded_to(value, torch.float64) for name, value in values.items()}
+
+
 def _like(value: Tensor, numbers: Tensor) -> Tensor:
     return torch.view_as_complex(numbers) if value.is_complex() else numbers
 
@@ -211,7 +216,7 @@ def _symmetric(name: str, got: Tensor, own: Tensor, values: Values, bench: Bench
     if float((apart + apart.mT).abs().max()) > _LEFT * float(apart.abs().max()):
         return None
     draw = torch.randn(value.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(value.device)
-    wide = {one: widened(it) if is_float(it) else it for one, it in values.items()}
+    wide = _wide(values)
     for direction in (draw - draw.mT, apart / apart.square().mean().sqrt()):
         step = 1e-5 * float(value.abs().max())
         up, down = (bench.total({**wide, name: wide[name] + sign * step * direction}) for sign in (1, -1))

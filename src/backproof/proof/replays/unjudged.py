@@ -28,7 +28,7 @@ def with_leftovers(trial: KernelTrial, again: Callable[[], tuple[Side, Side]], i
     if mine or theirs:
         function, reference = again()
         mine, theirs = _lasting(mine, function), _lasting(theirs, reference)
-        shared = {name: leaf for name, leaf in mine.items() if any(leaf is other for other in theirs.values())}
+        shared = {name: leaf for name, leaf in mine.items() if _holds(theirs, leaf)}
         rows += _compared(trial, function, reference, shared) if shared else []
         for here, there, side in ((mine, theirs, "function"), (theirs, mine, "reference")):
             rows += [_not_compared(name, side) for name, leaf in here.items() if not _holds(there, leaf)]

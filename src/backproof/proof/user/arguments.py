@@ -13,7 +13,7 @@ from backproof.proof.user.held import held_by
 from backproof.proof.user.inputs import named_inputs, refuse_unfit
 from backproof.proof.user.signature import in_order, placed
 from backproof.proof.user.structure import put_together, taken_apart
-from backproof.proof.user.tensors import counterpart, is_float
+from backproof.proof.user.tensors import rounded_to
 
 CALL = "(the call)"  # no argument can be called so; it goes wherever the arguments go
 
@@ -66,13 +66,10 @@ def in_dtype(values: Values, dtype: torch.dtype | None) -> Values:
     """
     if dtype is None:
         return values
-
-    def rounded(value: Any) -> Any:
-        if isinstance(value, Call):
-            return replace(value, dtype=dtype)
-        return value.to(counterpart(value.dtype, dtype)) if is_float(value) else value
-
-    return {name: rounded(value) for name, value in values.items()}
+    return {
+        name: replace(value, dtype=dtype) if isinstance(value, Call) else rounded_to(value, dtype)
+        for name, value in values.items()
+    }
 
 
 def arguments_for(function: Callable, leaves: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backproof.proof.user.held import Spot, holding
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import counterpart, is_float, same_bits
+from backproof.proof.user.tensors import is_float, rounded_to, same_bits
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,9 @@ def installed(
         if not (spot.of_module or needed) or (needed and not spot.tensor.is_leaf):
             continue
         if id(spot.tensor) not in copies:
-            copy = copied(spot.tensor)
-            copy = copy.to(counterpart(copy.dtype, dtype)) if dtype is not None and is_float(copy) else copy
-            copies[id(spot.tensor)] = copy.requires_grad_(needed)
+            copies[id(spot.tensor)] = rounded_to(copied(spot.tensor), dtype).requires_grad_(needed)
             if needed:
-                own[spot.name] = copy
+                own[spot.name] = copies[id(spot.tensor)]
         places.append((spot, copies[id(spot.tensor)]))
     return (lambda: holding(places)), own
 

@@ -20,8 +20,12 @@ class Convention(NamedTuple):
             return ""
         return called[len(self.prefix) : len(called) - len(self.suffix)]
 
+    def called(self, name: str) -> str:
+        """What the gradient of `name` is called."""
+        return f"{self.prefix}{name}{self.suffix}"
+
     def __str__(self) -> str:
-        return f"{self.prefix}<name>{self.suffix}"
+        return self.called("<name>")
 
 
 class Reading(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -50,8 +50,8 @@ def kept_in(namespace: Mapping[str, Any]) -> Kept:
     own = {str(name): thing for name, thing in namespace.items() if not str(name).startswith("_")}
     kept = Kept({name: thing for name, thing in own.items() if isinstance(thing, Tensor)}, dict(own))
     for name, thing in own.items():
-        for path, one in _objects(name, thing):
-            _take_object(kept, path, one)
+        for path, attributes in _objects(name, thing):
+            _take_object(kept, path, attributes)
     mappings = {name: entries for name, thing in own.items() if (entries := _mapping(thing))}
     lists = {name: thing for name, thing in own.items() if isinstance(thing, list | tuple) and _holds_tensors(thing)}
     sources = {name: entries for name, entries in mappings.items() if not _OF_GRADIENTS.match(name)}
@@ -62,10 +62,10 @@ def kept_in(namespace: Mapping[str, Any]) -> Kept:
     return kept
 
 
-def tensor_of(gradient: Any, value: Tensor | None) -> Tensor | None:
+def tensor_of(gradient: Any, value: Tensor) -> Tensor | None:
     """A gradient as a tensor: numbers where the value is one number, and arrays of NumPy in the value's dtype."""
-    if isinstance(gradient, Tensor) or gradient is None or value is None:
-        return gradient if isinstance(gradient, Tensor) else None
+    if isinstance(gradient, Tensor):
+        return gradient
     if isinstance(gradient, np.ndarray) and np.issubdtype(gradient.dtype, np.inexact):
         return torch.tensor(gradient).to(value.dtype)
     if isinstance(gradient, int | float | np.number) and value.dim() == 0:
@@ -73,14 +73,14 @@ def tensor_of(gradient: Any, value: Tensor | None) -> Tensor | None:
     return None
 
 
-def _objects(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
-    """The thing, or each one of a list of things, where its attributes may be values and gradients."""
+def _objects(name: str, thing: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The attributes of the thing, or of each one of a list of things, that may be values and gradients."""
     if isinstance(thing, list | tuple) and len(thing) <= _LARGEST and not hasattr(thing, "_fields"):
         for index, one in enumerate(thing):
-            if _attributes(one):
-                yield f"{name}[{index}]", one
-    elif _attributes(thing):
-        yield name, thing
+            if attributes := _attributes(one):
+                yield f"{name}[{index}]", attributes
+    elif attributes := _attributes(thing):
+        yield name, attributes
 
 
 def _attributes(thing: Any) -> dict[str, Any]:
@@ -96,8 +96,7 @@ def _attributes(thing: Any) -> dict[str, Any]:
     }
 
 
-def _take_object(kept: Kept, path: str, thing: Any) -> None:
-    named = _attributes(thing)
+def _take_object(kept: Kept, path: str, named: Mapping[str, Any]) -> None:
     tensors = [name for name, one in named.items() if isinstance(one, Tensor)]
     if not any(readings(name, tensors, USUAL) for name in named):
         return
@@ -126,10 +125,10 @@ def _holds_tensors(thing: Any) -> bool:
 
 def _take_mapping(kept: Kept, called: str, entries: Mapping[str, Any], sources: Sources) -> None:
     """`grads["W"]` belongs to `W`, or to the `W` of another dictionary."""
-    taken = False
+    taken, names = False, {*kept.values, *(key for source in sources.values() for key in source)}
     for key, gradient in entries.items():
         label = f"{called}[{key!r}]"
-        for base in (key, *dict.fromkeys(reading.base for reading in readings(key, _all_names(kept, sources), USUAL))):
+        for base in (key, *dict.fromkeys(reading.base for reading in readings(key, names, USUAL))):
             name = _value_called(kept, base, sources)
             if name is not None:
                 kept.settled.append(Settled(name, label, gradient))
@@ -139,10 +138,6 @@ def _take_mapping(kept: Kept, called: str, entries: Mapping[str, Any], sources: 
             kept.unjudged.append(f"{label} (there is no tensor {key})")
     if taken:
         kept.notes.append(f"gradients are taken from {called}, by the names of its keys.")
-
-
-def _all_names(kept: Kept, sources: Sources) -> Collection[str]:
-    return {*kept.values, *(key for entries in sources.values() for key in entries)}
 
 
 def _value_called(kept: Kept, base: str, sources: Sources) -> str | None:

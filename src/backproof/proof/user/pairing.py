@@ -60,10 +60,8 @@ def pair_up(namespace: Mapping[str, Any], loss: object, conventions: tuple[Conve
     pairs = Pairs(dict(found.values))
     candidates = found.gradients
     asked = USUAL if conventions is None else conventions
-    read = {called: _readings(called, candidates[called], pairs.values, asked) for called in candidates}
-    taken = _taken(read, candidates, pairs.values)
-    if conventions is not None:
-        taken = asked
+    read = {called: _readings(called, one, pairs.values, asked) for called, one in candidates.items()}
+    taken = _taken(read) if conventions is None else conventions
     for called, gradient in candidates.items():
         fits = [reading for reading in read[called] if reading.convention in taken]
         _add(pairs, called, gradient, fits)
@@ -75,7 +73,8 @@ def pair_up(namespace: Mapping[str, Any], loss: object, conventions: tuple[Conve
     pairs.promote()
     judged = {given.label for group in (pairs.first, *pairs.versions.values()) for given in group.values()}
     pairs.unjudged += _without_value(candidates, judged, pairs, taken or (PLAIN,), loss)
-    pairs.notes += _conventions_taken(pairs, read, judged, found, conventions)
+    if conventions is None:
+        pairs.notes += _conventions_taken(pairs, read, judged, found)
     return pairs
 
 
@@ -101,9 +100,7 @@ def _is_surely_one(gradient: Any, value: Tensor) -> bool:
     return value.requires_grad and isinstance(gradient, Tensor) and gradient.shape == value.shape
 
 
-def _taken(
-    read: Mapping[str, list[Reading]], candidates: Mapping[str, Any], values: Mapping[str, Tensor]
-) -> tuple[Convention, ...]:
+def _taken(read: Mapping[str, list[Reading]]) -> tuple[Convention, ...]:
     """The conventions that the namespace uses: the strong ones, and the weak ones only where there is no other."""
     used = dict.fromkeys(reading.convention for found in read.values() for reading in found)
     strong = tuple(convention for convention in used if not convention.weak)
@@ -130,19 +127,18 @@ def _add(pairs: Pairs, called: str, gradient: Any, fits: list[Reading]) -> None:
 
 def _leave_out_forward_values(pairs: Pairs, loss: object) -> None:
     """Pairs whose second half is a value of the forward pass: with dx = x1 - x0, say."""
-    if not isinstance(loss, Tensor) or not loss.requires_grad:
-        return
     for group in (pairs.first, *pairs.versions.values()):
-        followed = {
-            name: given.gradient
-            for name, given in group.items()
-            if given.gradient is not None and given.gradient.requires_grad
-        }
-        if followed:
-            graph = trace(followed, loss)
-            for name in followed:
-                if graph.reaches_output(name):
-                    del group[name]
+        for name in _on_the_way({name: given.gradient for name, given in group.items()}, loss):
+            del group[name]
+
+
+def _on_the_way(tensors: Mapping[str, Tensor | None], loss: object) -> list[str]:
+    """The names of those that the loss was computed from."""
+    followed = {name: one for name, one in tensors.items() if one is not None and one.requires_grad}
+    if not followed or not isinstance(loss, Tensor) or not loss.requires_grad:
+        return []
+    graph = trace(followed, loss)
+    return [name for name in followed if graph.reaches_output(name)]
 
 
 def _without_value(
@@ -151,22 +147,17 @@ def _without_value(
     """Names of gradients that belong to no value: misspelt, unfinished, or of a value that is not among the names."""
     said = {one.split(" (")[0] for one in pairs.unjudged}
     left = {
-        called: gradient
+        called: base
         for called, gradient in candidates.items()
         if called not in judged | said
         and isinstance(gradient, Tensor)
         and gradient.is_floating_point()
-        and looks_like_a_gradient(called.rpartition(".")[2], taken)
+        and (base := looks_like_a_gradient(called.rpartition(".")[2], taken))
     }
-    followed = {called: gradient for called, gradient in left.items() if gradient.requires_grad}
-    if followed and isinstance(loss, Tensor) and loss.requires_grad:
-        graph = trace(followed, loss)
-        left = {
-            called: one for called, one in left.items() if called not in followed or not graph.reaches_output(called)
-        }
-    for called in left:
-        base = looks_like_a_gradient(called.rpartition(".")[2], taken)
-        yield f"{called} ({_hint(base, called, pairs.values)})"
+    forward = _on_the_way({called: candidates[called] for called in left}, loss)
+    for called, base in left.items():
+        if called not in forward:
+            yield f"{called} ({_hint(base, called, pairs.values)})"
 
 
 def _hint(base: str, called: str, values: Mapping[str, Tensor]) -> str:
@@ -176,16 +167,8 @@ def _hint(base: str, called: str, values: Mapping[str, Tensor]) -> str:
     return f"is {close[0]} meant?" if close else f"there is no tensor {base}"
 
 
-def _conventions_taken(
-    pairs: Pairs,
-    read: Mapping[str, list[Reading]],
-    judged: set[str],
-    found: Kept,
-    conventions: tuple[Convention, ...] | None,
-) -> Iterator[str]:
+def _conventions_taken(pairs: Pairs, read: Mapping[str, list[Reading]], judged: set[str], found: Kept) -> Iterator[str]:
     """Says in a sentence each what was taken for a gradient where it is not called d<name>."""
-    if conventions is not None:
-        return
     first: dict[Convention, tuple[str, str]] = {}
     for called, ways in read.items():
         if called in judged and ways and ways[0].convention != PLAIN:

@@ -16,9 +16,7 @@ def is_float(value: Any) -> bool:
 
 def leaf(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """A copy of `value` that autograd starts from, in the same layout where the numbers allow it."""
-    copied = value.detach().clone()
-    if dtype is not None and is_float(copied):
-        copied = copied.to(counterpart(copied.dtype, dtype))
+    copied = rounded_to(value.detach().clone(), dtype)
     return copied.requires_grad_(is_float(copied))
 
 
@@ -30,6 +28,11 @@ def counterpart(of: torch.dtype, real: torch.dtype) -> torch.dtype:
     if not of.is_complex:
         return real
     return {torch.float64: torch.complex128, torch.float32: torch.complex64}.get(real, of)
+
+
+def rounded_to(value: Any, dtype: torch.dtype | None) -> Any:
+    """A floating-point tensor in the precision of `dtype`; as it is for None, and so is anything else."""
+    return value.to(counterpart(value.dtype, dtype)) if dtype is not None and is_float(value) else value
 
 
 def widened(value: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import Node, Place, PreHook, consumed, dense
 from backproof.proof.graph.operations import operation, rounded_terms
-from backproof.proof.graph.passes import run
+from backproof.proof.graph.passes import by_node, run
 from backproof.proof.verdict.signs import can_be_drawn, sent_twice, signs, wide
 from backproof.proof.verdict.sums import at_once, eps_at, terms_of
 
@@ -40,13 +40,9 @@ def measured(
     last = at_once(graph)
     hooks, after = _errors(graph, handed, last, size / eps, chance)
     totals = {name: torch.zeros_like(expected[name], dtype=wide(expected[name].dtype)) for name in names}
+    ends = [graph.places[name] for name in names]
     for _ in range(REPLAYS):
-        handles = [node.register_hook(hook) for node, hook in after]
-        try:
-            arrived = run(graph.places[graph.output], graph.upstream, [graph.places[name] for name in names], hooks)
-        finally:
-            for handle in handles:
-                handle.remove()
+        arrived = run(graph.places[graph.output], graph.upstream, ends, hooks, after=after)
         for name, moved in zip(names, arrived, strict=True):
             if moved is not None:
                 totals[name] += (dense(moved).to(totals[name].dtype) - expected[name]).abs_().div_(size * REPLAYS)
@@ -88,10 +84,7 @@ def _errors(
     graph: Graph, handed: Mapping[str, Tensor], last: Mapping[Place, float], scale: float, chance: _Chance
 ) -> tuple[list[tuple[Node, PreHook]], list[tuple[Node, Callable]]]:
     """Hooks that put errors of `scale` times the rounding of its precision before and after each operation."""
-    given: dict[Node, dict[int, Tensor]] = {}
-    for name, gradient in handed.items():
-        node, output = graph.places[name]
-        given.setdefault(node, {})[output] = gradient
+    given = by_node(graph, handed)
     before, after = [], []
     for node in graph.nodes:
         if not node.next_functions:

@@ -53,15 +53,11 @@ def _moved(graph: Graph, handed: Mapping[str, Tensor], names: list[str], unknown
     still = run(start, graph.upstream, ends, hooks)
     mode = _Noise(torch.Generator(device=graph.upstream.device).manual_seed(2))
     hooks += [(node, mode.begin) for node in unknown]
+    after = [(node, mode.end) for node in unknown]
     totals = {name: torch.zeros_like(measure, dtype=wide(measure.dtype)) for name, measure in _strided(names, still)}
     for _ in range(_REPLAYS):
-        handles = [node.register_hook(mode.end) for node in unknown]
-        try:
-            with mode:
-                moved = run(start, graph.upstream, ends, hooks)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with mode:
+            moved = run(start, graph.upstream, ends, hooks, after=after)
         for name, one, other in zip(names, moved, still, strict=True):
             if name in totals and one is not None and other is not None:
                 totals[name] += _apart(one, other)

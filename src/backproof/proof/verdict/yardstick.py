@@ -24,7 +24,7 @@ from torch import Tensor
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import Node, PreHook, dense
 from backproof.proof.graph.operations import operation, rounded_terms
-from backproof.proof.graph.passes import run
+from backproof.proof.graph.passes import by_node, run
 from backproof.proof.verdict.blocks import blocks
 from backproof.proof.verdict.measured import measured
 from backproof.proof.verdict.signs import sent_twice, signed, wide
@@ -155,23 +155,16 @@ def _squares_vanish(dtype: torch.dtype) -> float:
 
 
 def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    given: dict[Node, dict[int, Tensor]] = {}
-    for name, gradient in handed.items():
-        node, output = graph.places[name]
-        given.setdefault(node, {})[output] = gradient
+    given = by_node(graph, handed)
     device = graph.upstream.device
     generator = torch.Generator(device=device).manual_seed(0)  # its own: the user's random state stays as it is
     after = [(node, _with_inner_terms(node, generator)) for node in graph.nodes if operation(node).rounded]
     after += [(node, _told_apart(twice, generator)) for node in graph.nodes if (twice := sent_twice(node))]
     hooks = [(node, _noisy(given.get(node, {}), generator)) for node in graph.nodes if node.next_functions]
+    ends = [graph.places[name] for name in names]
     totals: dict[str, Tensor] = {}
     for _ in range(REPLAYS):
-        handles = [node.register_hook(hook) for node, hook in after]
-        try:
-            arrived = run(graph.places[graph.output], graph.upstream, [graph.places[name] for name in names], hooks)
-        finally:
-            for handle in handles:
-                handle.remove()
+        arrived = run(graph.places[graph.output], graph.upstream, ends, hooks, after=after)
         for name, gradient in zip(names, arrived, strict=True):
             like = graph.values[name]
             size = torch.zeros_like(like, dtype=wide(like.dtype)) if gradient is None else _size(gradient)
