@@ -62,6 +62,11 @@ class Result:
     proof: tuple[Row, ...]
     samples: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """`Result(finished, 200,000 steps, validation loss 2.107)`."""
+        loss = f"validation loss {self.losses.validation:.4g}"
+        return f"Result({self.status.value}, {len(self.step_losses):,} steps, {loss})"
+
     @property
     def divergence(self) -> str:
         """What is no longer finite, where the run diverged; a sentence without its capital and its full stop."""

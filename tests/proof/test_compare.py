@@ -3,19 +3,19 @@ import math
 import pytest
 import torch
 
-from backproof.proof.compare import compare, notebook_line
+from backproof.proof.compare import compare
 from backproof.proof.report.rows import Verdict
 
 RIGHT = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 
 
 def test_the_notebooks_line():
-    line = notebook_line(compare("bnvar_inv", RIGHT.clone(), RIGHT))
+    line = str(compare("bnvar_inv", RIGHT.clone(), RIGHT))
     assert line == "bnvar_inv       | exact: True  | approximate: True  | maxdiff: 0.0"
     row = compare("hpreact", RIGHT + torch.tensor([0, 0, 0, 2.0**-21]).view(2, 2), RIGHT)
-    assert notebook_line(row) == "hpreact         | exact: False | approximate: True  | maxdiff: 4.768371582e-07"
+    assert str(row) == "hpreact         | exact: False | approximate: True  | maxdiff: 4.768371582e-07"
     assert row.verdict is Verdict.ROUNDING
-    line = notebook_line(compare("x", None, RIGHT))
+    line = str(compare("x", None, RIGHT))
     assert line == "x               | exact: False | approximate: False | maxdiff: nan"
 
 

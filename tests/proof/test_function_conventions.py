@@ -380,3 +380,26 @@ def test_arguments_in_another_order_than_the_functions_are_told_apart() -> None:
 
     report = prove_function(lambda x, w: Outer.apply(w, x), lambda x, w: x * w, make)
     assert report.ok and not report.notes and {row.verdict for row in report.rows} <= {Verdict.EXACT, Verdict.ROUNDING}
+
+
+class Gated(Function):
+    """Asks the tensor that it saved, which a copy made in forward never lets need a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        flat = x.flatten(0, 1)
+        ctx.save_for_backward(flat, w)
+        ctx.shape = x.shape
+        return (flat * w).view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        flat, w = ctx.saved_tensors
+        g = g.flatten(0, 1)
+        return (g * w).view(ctx.shape) if flat.requires_grad else None, (g * flat).sum(0)
+
+
+def test_a_gradient_that_is_none_in_one_layout_is_missing_there() -> None:
+    report = prove_function(Gated, lambda x, w: x * w, lambda n=4: (torch.randn(2, n, 3), torch.randn(3)))
+    assert culprits(report) == [("x", "F4")]
+    assert "dx is None when the inputs are" in report["x"].message and "ctx.needs_input_grad" in report["x"].message

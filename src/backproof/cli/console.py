@@ -56,10 +56,8 @@ def print_corpus(corpus: Corpus) -> None:
 
 def print_rows(rows: Sequence[Row]) -> None:
     """The notebooks' table, a line a gradient."""
-    from backproof.proof.compare import notebook_line
-
     for row in rows:
-        console.print(notebook_line(row), style="green" if row.exact else "" if row.ok else "red")
+        console.print(str(row), style="green" if row.exact else "" if row.ok else "red")
     if rounded := [row.name for row in rows if row.ok and not row.approximate]:
         names = ", ".join(rounded)
         console.print(f"{names}: beyond the tolerance of allclose, but the lines are right: rounding.", style="dim")

@@ -6,7 +6,6 @@ themselves. The order is shape, type, finiteness, then every element.
 
 from __future__ import annotations
 
-from math import nan
 from typing import Any
 
 import torch
@@ -21,7 +20,8 @@ def compare(name: str, got: Tensor | None, expected: Tensor | None) -> Row:
 
     In the row, `exact` is equality of every bit, `approximate` is `torch.allclose` with its default tolerances, and
     `max_difference` the largest absolute difference of an element. The verdict is exact, rounding (where the two are
-    approximately equal) or what is wrong; then `message` is one sentence about it.
+    approximately equal) or what is wrong; then `message` is one sentence about it. Printed, the row is the line
+    that the notebooks' `cmp` prints.
     """
     if expected is None:
         return _row(name, Known.UNUSED, f"The loss does not depend on {name}, so it has no gradient.")
@@ -46,15 +46,6 @@ def compare(name: str, got: Tensor | None, expected: Tensor | None) -> Row:
 def _row(name: str, known: Known, message: str = "", **compared: Any) -> Row:
     """No line is at fault yet: two tensors alone do not tell whether an upstream gradient was wrong already."""
     return Row(name, known.verdict, message=message, **compared)
-
-
-def notebook_line(row: Row) -> str:
-    """A row as the notebooks print it: `h               | exact: True  | approximate: True  | maxdiff: 0.0`."""
-    difference = nan if row.max_difference is None else row.max_difference
-    return (
-        f"{row.name:15s} | exact: {row.exact!s:5s} | approximate: {row.approximate!s:5s} | "
-        f"maxdiff: {float(f'{difference:.10g}')}"
-    )
 
 
 def _worst(name: str, got: Tensor, expected: Tensor) -> str:

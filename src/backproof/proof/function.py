@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ def prove_function(
     skip: Collection[str] = (),
     seed: int = 0,
     spread: float = 0.0,
+    meant: Mapping[str, Callable] | None = None,
 ) -> Report:
     """Proves `function` beside `reference`: its values, and the gradient of every input, as a network would use it.
 
@@ -48,6 +49,11 @@ def prove_function(
       names replays to leave out.
     - `spread` is how far the gradients of two calls may differ beyond rounding, relative to their largest element, as
       kernels need that add with atomics in low precision. A difference within rounding is always allowed.
+    - `meant` says by input what its gradient is meant to be where that is not the derivative: a function of the
+      upstream gradients, one for each floating-point output, and then of any inputs by their names. A straight-through
+      estimator is `meant={"x": lambda g: g}`, a gradient reversal `{"x": lambda g: -0.5 * g}`, clipping
+      `{"x": lambda g: g.clamp(-1, 1)}`, a surrogate for a step `{"x": lambda g, x: g / (1 + x.abs()) ** 2}`. The
+      same can be said by a reference that detaches: `lambda x: x + (x.round() - x).detach()`.
 
     The replays: the same call again, backward a second time over a retained graph, two graphs at once, the input and
     the result used twice, one output at a time, no upstream gradient, each input alone, upstream gradients and inputs
@@ -61,5 +67,5 @@ def prove_function(
     to others). Raises CannotProveError where they cannot run.
     """
     refuse_options(sizes, seed, dtypes)
-    kernel = Kernel(apply_of(function), reference, inputs, grad_inputs, seed)
+    kernel = Kernel(apply_of(function), reference, inputs, grad_inputs, seed, dict(meant or {}))
     return prove_subject(kernel, lambda proof: replays_of_kernels(proof, dtypes, sizes, spread), skip)

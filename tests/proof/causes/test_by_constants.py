@@ -19,6 +19,7 @@ from backproof.proof.causes.by_constants import (
     sizes,
 )
 from backproof.proof.causes.fault import Fault
+from backproof.proof.check import check
 
 Make = Callable[..., Fault]
 
@@ -251,3 +252,17 @@ def test_every_meaning_of_a_count_comes_with_both_signs(fault_of: Make) -> None:
         found = means(fault_of, layer(n, 1), sign * n)
         assert found is not None and found.cause == "F8"
         assert found.factor == f"{'-' if sign < 0 else ''}{n}"
+
+
+@pytest.mark.parametrize("ignored", [-100, 2])
+def test_a_mean_over_ignored_labels_in_a_loss_of_one_line(ignored: int) -> None:
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(9, 5, generator=generator, requires_grad=True)
+    labels = torch.tensor([0, 1, 3, ignored, 4, 1, ignored, 0, 3])
+    logp = x.log_softmax(1)
+    loss = torch.nn.functional.nll_loss(logp, labels, ignore_index=ignored)
+    counts = labels != ignored
+    dlogp = torch.zeros(9, 5).index_put((torch.arange(9)[counts], labels[counts]), -torch.ones(7))
+    row = check(loss, dict(logp=logp, dlogp=dlogp / 9))["logp"]
+    assert row.cause == "F8" and "7 of the 9 labels in " in " ".join(row.message.split())
+    assert check(loss, dict(logp=logp, dlogp=dlogp / 7)).ok

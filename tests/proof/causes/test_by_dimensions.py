@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backproof.proof.causes.by_dimensions import other_dimensions, softmax_over_other_dimension
 from backproof.proof.causes.fault import Fault
+from backproof.proof.check import check
 
 Make = Callable[..., Fault]
 
@@ -59,3 +60,19 @@ def test_a_softmax_whose_inner_sum_runs_over_another_dimension(fault_of: Make, o
     logs = x.log_softmax(-1)
     values = dict(x=x, logs=logs, loss=(logs * draw(4, 5, seed=1)).sum())
     assert not list(softmax_over_other_dimension(fault_of(values, "x", torch.ones(4, 5, dtype=torch.float64))))
+
+
+def test_a_sum_over_everything_that_cancels_is_one_number_all_over() -> None:
+    """As where the gradient of a softmax's bias is summed over the classes, too."""
+    x, y = torch.randn(9, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 3, 1, 1, 2, 0, 3, 2, 1])
+    bias = torch.zeros(4, requires_grad=True)
+    scores = x + bias
+    loss = torch.nn.functional.cross_entropy(scores, y)
+    dscores = (scores.softmax(1) - torch.nn.functional.one_hot(y, 4)).detach() / 9
+    dscores[0, 0] += 2.0**-25  # what is left is not zero, whatever the processor
+    values = dict(scores=scores, bias=bias)
+    summed = check(loss, dict(values, dscores=dscores, dbias=torch.zeros(4) + dscores.sum()))
+    assert summed["bias"].cause == "F9" and "summed over all dimensions" in summed["bias"].message
+    other = check(loss, dict(values, dscores=dscores, dbias=torch.tensor([1e-8, 2e-8, 1e-8, 3e-8])))
+    assert other["bias"].culprit and other["bias"].cause != "F9"
+    assert check(loss, dict(values, dscores=dscores, dbias=dscores.sum(0))).ok

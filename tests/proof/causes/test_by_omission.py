@@ -62,7 +62,7 @@ def test_a_hundred_and_sixty_slices_are_sent_back_one_by_one(fault_of: Make, row
         (20, [0, 1], "F7: index 0 and 1 of dimension 0 of dy is left out of the sum"),
         (20, [7], "F7: index 7 of dimension 0 of dy is left out of the sum"),
         (20, [3, 15], "F7: index 3 and 15 of dimension 0 of dy is left out of the sum"),
-        (20, [1, 5, 9, 13, 17], "F7: index 1, 5, 9, 13 and 17 of dimension 0 of dy is left out of the sum"),
+        (20, [1, 5, 9, 13, 17], "F7: index 1 to 17 in steps of 4 of dimension 0 of dy is left out of the sum"),
         (5, [1, 2, 3, 4], "F7: only index 0 of dimension 0 of dy is in the sum"),
         (3, [0, 2], "F7: only index 1 of dimension 0 of dy is in the sum"),
         (20, list(range(19)), "F11: only the last 1 of 20 indices of dimension 0 of dy are in the sum"),

@@ -79,3 +79,13 @@ def test_numbers_that_have_few_digits_anyway_say_nothing(fault_of: Make) -> None
     right = torch.arange(1.0, 21.0, dtype=torch.float64)
     wrong = fault(fault_of, right, right + 1)
     assert rounded_to(wrong) is None and not list(summed(wrong))
+
+
+@pytest.mark.parametrize(("size", "few"), [(0.4, False), (3.0, True)])
+def test_what_is_left_where_terms_cancel_has_few_digits_in_any_dtype(fault_of: Make, size: float, few: bool) -> None:
+    """Twelve digits below terms of size 1 is where a float32 sum can end with twelve digits by itself."""
+    right = RIGHT.float()
+    left = torch.full((50,), size * 2.0**-12)
+    wrong = fault(fault_of, right, left, allowed=1.0)
+    wrong.__dict__["relative"] = 1.0
+    assert (torch.bfloat16 in list(_few_digits(wrong))) is few

@@ -266,7 +266,7 @@ def test_an_unknown_cause_is_said_to_be_unknown() -> None:
     text = message("several steps a line", "da = s * (1 - s) * ds * b; da[3, 1] *= 1.05", "a")
     assert text.startswith("da is wrong: cause unknown.")
     assert "1 of 48 elements are wrong, all at index 3 of dimension 0" in text
-    assert "derive it again from s = sigmoid((a * b) + c)" in text
+    assert "follow what comes back through s = sigmoid((a * b) + c), for one element, such as [3, 1]" in text
 
 
 def test_messages_name_value_line_cause_evidence_and_next_step() -> None:

@@ -122,3 +122,12 @@ def test_numbers_and_lists_in_words() -> None:
     assert listed(("a", "b", "c")) == "a, b and c"
     assert listed(tuple("abcdef")) == "a, b, c, ... (6 gradients)"
     assert wrapped("  next: " + "word " * 20).splitlines()[1].startswith("    word")
+
+
+def test_reports_and_rows_are_short_in_a_debugger() -> None:
+    right = Row("w", Verdict.EXACT, exact=True, approximate=True, max_difference=0.0)
+    wrong = Row("bndiff", Verdict.WRONG, "F6", MESSAGE, max_difference=1.19e-3, culprit=True, evidence=EVIDENCE)
+    assert repr(right) == "Row(dw: exact)"
+    assert repr(wrong) == "Row(dbndiff: wrong, F6, max difference 0.00119)"
+    assert repr(Report((right, wrong))) == "Report(ok=False, 1 of 2 proved, at fault: bndiff F6)"
+    assert repr(Report((right,))) == "Report(ok=True, 1 of 1 proved)"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from backproof.proof.function import prove_function
 from backproof.proof.user.calls import (
     CannotProveError,
     blamed_line,
@@ -55,7 +56,8 @@ def test_the_innermost_line_of_the_functions_own_file() -> None:
     assert blamed_line(caught(outer, 1), outer)[0] == "dx"  # of the same file
     wrapped = functools.wraps(assigns)(lambda x: assigns(x))
     assert blamed_line(caught(wrapped, 1), wrapped)[0] == "dx"
-    assert blamed_line(caught(int, "a"), int) == (None, "")
+    name, line = blamed_line(caught(int, "a"), int)  # which has no file: the line that called it
+    assert name is None and line.endswith("function(*arguments)")
 
 
 @pytest.mark.parametrize(
@@ -136,3 +138,27 @@ def test_the_innermost_frame_that_is_the_users() -> None:
     with pytest.raises(CannotProveError):
         call("forward", lambda: seen.append(user_frame().f_code.co_name) or 1 / 0, ())
     assert seen[-1] == "<lambda>"
+
+
+def test_the_line_of_an_autograd_function_is_the_users_in_forward_and_backward() -> None:
+    class Forward(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError("here")
+
+    class Backward(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x + 1
+
+        @staticmethod
+        def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return torch.nn.functional.linear(g, g[:1, :1])
+
+    for function, line in (
+        (Forward, 'raise ValueError("here")'),
+        (Backward, "return torch.nn.functional.linear(g, g[:1, :1])"),
+    ):
+        with pytest.raises(CannotProveError) as caught:
+            prove_function(function, lambda x: x + 1, (torch.randn(6, 4),))
+        assert str(caught.value).endswith(f": {line}")

@@ -12,7 +12,7 @@ from backproof.proof.causes.case import Finding
 from backproof.proof.causes.fault import Fault
 from backproof.proof.graph.formula import formula
 from backproof.proof.graph.node import Node
-from backproof.proof.graph.operations import exponent, factors, operation
+from backproof.proof.graph.operations import exponent, factors, labels_that_count, operation
 from backproof.proof.graph.passes import between
 from backproof.proof.report.cause import Cause
 from backproof.proof.verdict.fit import fitted_factor
@@ -207,14 +207,22 @@ def _line_nodes(fault: Fault) -> Iterator[tuple[Node, str]]:
 
 
 def _quotients(fault: Fault) -> Iterator[tuple[float, str, str, str]]:
-    """Counts of the labels that are not ignored, as negative ones are, against the count of all; what to do then."""
+    """Counts of the labels that are not ignored against the count of all; what to do then."""
+    for count, every, where in _label_counts(fault):
+        if 0 < count < every:
+            that_count = "the number of those that count"
+            yield count / every, f"{count}/{every}", where, f"divide by {that_count}"
+            yield every / count, f"{every}/{count}", where, f"divide by the number of all, not by {that_count}"
+            yield float(count), f"{count}", where, f"divide by {that_count}"
+            yield 1 / count, f"1/{count}", where, f"multiply by {that_count}"
+
+
+def _label_counts(fault: Fault) -> Iterator[tuple[int, int, str]]:
+    """Labels that count, labels in all, and where: in whole numbers by name, or in a loss that ignores some."""
     for name, value in fault.case.values.items():
         if value.dtype in (torch.int64, torch.int32, torch.int16) and value.numel() > 1:
             count, every = int((value >= 0).sum()), value.numel()
-            if 0 < count < every:
-                where = f"{count} of the {every} elements of {name} are not negative"
-                that_count = "the number of those that count"
-                yield count / every, f"{count}/{every}", where, f"divide by {that_count}"
-                yield every / count, f"{every}/{count}", where, f"divide by the number of all, not by {that_count}"
-                yield float(count), f"{count}", where, f"divide by {that_count}"
-                yield 1 / count, f"1/{count}", where, f"multiply by {that_count}"
+            yield count, every, f"{count} of the {every} elements of {name} are not negative"
+    for node, line in _line_nodes(fault):
+        if (counts := labels_that_count(node)) is not None:
+            yield *counts, f"{counts[0]} of the {counts[1]} labels in {line} are not ignored"

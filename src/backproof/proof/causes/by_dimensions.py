@@ -20,7 +20,7 @@ def other_dimensions(fault: Fault) -> Iterator[Finding]:
     for part in fault.parts:
         for words, candidate, share in other_sums(fault, part):
             spread = fitting(candidate, part.got.shape)
-            if spread is not None and replaces(fault, part, spread):
+            if spread is not None and (replaces(fault, part, spread) or _one_number(fault, part, spread)):
                 yield Finding(
                     Cause.WRONG_DIMENSIONS,
                     f"it is {words}",
@@ -30,6 +30,16 @@ def other_dimensions(fault: Fault) -> Iterator[Finding]:
                     part.whole(share),
                 )
                 return
+
+
+def _one_number(fault: Fault, part: Part, spread: Tensor) -> bool:
+    """Whether both hold one number all over, which is rounding: a sum over everything that cancels.
+
+    It tells nothing by its size. But who sums along the right dimensions gets other numbers in each.
+    """
+    got, allowed = part.got, fault.allowed[part.window]
+    alike = got.numel() > 1 and bool((got == got.flatten()[0]).all() & (got != 0).all())
+    return alike and bool(((spread - got).abs() <= allowed).all() & (spread == spread.flatten()[0]).all())
 
 
 def softmax_over_other_dimension(fault: Fault) -> Iterator[Finding]:

@@ -58,6 +58,11 @@ class Fault:
         return allowance(self.yardstick.eps, self.yardstick.terms)
 
     @property
+    def size(self) -> Tensor:
+        """How large the terms of each element are, by what rounding is allowed them."""
+        return self.allowed / self.relative
+
+    @property
     def precise(self) -> bool:
         """Whether the numbers are good enough to search many formulas and not end in a coincidence."""
         return self.relative < _PRECISE

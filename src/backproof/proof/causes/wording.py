@@ -16,14 +16,14 @@ from backproof.proof.report.rows import Evidence, Row
 from backproof.proof.report.words import listed
 
 
-def told(row: Row, fault: Fault, finding: Finding | None) -> Row:
-    """The row of a culprit with its message: value, cause, evidence, next step."""
+def told(row: Row, fault: Fault, finding: Finding | None, unknown: str = "") -> Row:
+    """The row of a culprit with its message: value, cause, evidence, next step, `unknown` where there is no finding."""
     evidence = worst(fault.given, fault.expected.to(fault.given.dtype))
     lines = [f"{fault.d} is wrong: {finding.headline if finding else 'cause unknown'}."]
     lines.append("  " + (finding.why if finding else readers_of(fault)))
     lines.append(f"  {evidence}")
     applicability = _applicability(fault, finding)
-    lines.append(f"  {applicability.word}: {finding.next if finding else unknown(fault)}")
+    lines.append(f"  {applicability.word}: {finding.next if finding else unknown}")
     return replace(
         row,
         cause=finding.cause if finding else None,
@@ -47,26 +47,13 @@ def readers_of(fault: Fault) -> str:
     return f"{fault.name} is read by {listed(fault.readers)}." if fault.readers else f"{fault.name} is the output."
 
 
-def unknown(fault: Fault) -> str:
-    """The next step where the cause is not known: what to derive again, and where to look."""
-    return f"derive it again from {lines_of(fault, fault.readers[:2])}; {spread(fault)}"
-
-
-def spread(fault: Fault) -> str:
-    """How much of the gradient is wrong, and on which rows."""
-    wrong = fault.difference.abs() > fault.allowed
-    text = f"{int(wrong.sum())} of {wrong.numel()} elements are wrong"
-    if wrong.dim() and wrong.shape[0] > 1:
-        rows = wrong.flatten(1).any(1) if wrong.dim() > 1 else wrong
-        if 0 < int(rows.sum()) < len(rows):
-            text += f", all at index {ranges(rows.nonzero().flatten().tolist())} of dimension 0"
-    return text
-
-
 def ranges(indices: list[int], most: int = 6) -> str:
-    """`3`, `3 and 5`, `28 to 31`, `1, 4, 7, ... (9 of them)`."""
+    """`3`, `3 and 5`, `28 to 31`, `3 to 31 in steps of 4`, `1, 4, 6, ... (9 of them)`."""
     if len(indices) > 2 and indices[-1] - indices[0] == len(indices) - 1:
         return f"{indices[0]} to {indices[-1]}"
+    step = indices[1] - indices[0] if len(indices) > 3 else 0
+    if step and indices == list(range(indices[0], indices[-1] + 1, step)):
+        return f"{indices[0]} to {indices[-1]} in steps of {step}"
     if len(indices) > most:
         return f"{', '.join(map(str, indices[:3]))}, ... ({len(indices)} of them)"
     return listed([str(index) for index in indices], most)

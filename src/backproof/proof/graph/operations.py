@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph import inner_terms, normalisation_terms
-from backproof.proof.graph.node import Node, NotSavedError, is_custom, kind, saved, saved_dims
+from backproof.proof.graph.node import Node, NotSavedError, is_custom, kind, saved, saved_dims, signed
 
 Written = Callable[[Node, Tensor], tuple[Tensor, ...]]
 Rounded = Callable[[Node, Tensor], Mapping[int, tuple[Tensor, ...]]]
@@ -34,6 +34,7 @@ class Operation:
     fused: str = ""  # what PyTorch's kernel rounds once less than its users can
     factors: tuple[str, ...] = ()  # the saved arguments that the line multiplies by
     divides: bool = False  # it divides by them instead
+    labels: str = ""  # the saved argument with a label for each row, of which some may be ignored
     coarse: Mapping[torch.dtype, float] = field(default_factory=dict)  # its kernel's relative error, if above eps
 
 
@@ -73,7 +74,8 @@ OPERATIONS: Mapping[str, Operation] = {
     **dict.fromkeys(["Erfc", "Erfinv", "Expm1", "Hardswish", "Hypot", "Lerp", "Lgamma"], _ALONE_UNKNOWN),
     **dict.fromkeys(["Log1P", "LogSigmoid", "Logaddexp", "Logit", "Mish", "Sinc", "Softplus", "Tan"], _ALONE_UNKNOWN),
     # losses
-    **dict.fromkeys(["HuberLoss", "MseLoss", "NllLoss", "NllLoss2D", "SmoothL1Loss"], _ALONE),
+    **dict.fromkeys(["NllLoss", "NllLoss2D"], Operation(labels="target")),
+    **dict.fromkeys(["HuberLoss", "MseLoss", "SmoothL1Loss"], _ALONE),
     **dict.fromkeys(["BinaryCrossEntropy", "BinaryCrossEntropyWithLogits", "SoftMarginLoss"], _ALONE_UNKNOWN),
     # products of matrices
     "Mm": _product("{0} @ {1}"),
@@ -165,6 +167,16 @@ def softmax_dim(node: Node, rank: int) -> int | None:
         return None
     (dim,) = saved_dims(node, rank)
     return dim
+
+
+def labels_that_count(node: Node) -> tuple[int, int] | None:
+    """How many labels a loss does not ignore, and how many there are; None for other operations."""
+    name = operation(node).labels
+    try:
+        target, ignored = (saved(node, name), signed(saved(node, "ignore_index"))) if name else (None, 0)
+    except NotSavedError:
+        return None
+    return None if target is None else (int((target != ignored).sum()), target.numel())
 
 
 def _number(node: Node, name: str) -> float | None:

@@ -8,8 +8,9 @@ import torch
 
 from backproof.proof.causes.case import Case, Finding
 from backproof.proof.causes.fault import Fault
+from backproof.proof.causes.pattern import pattern
 from backproof.proof.causes.search import find
-from backproof.proof.causes.wording import lines_of, told
+from backproof.proof.causes.wording import lines_of, told, worst
 from backproof.proof.graph.node import consumed
 from backproof.proof.graph.operations import operation
 from backproof.proof.judge import unreachable as reach
@@ -59,7 +60,16 @@ def _culprit(row: Row, blamed: Blame, case: Case) -> Row:
         )
         return ruled(row, Known.PART_OF_A_TWIN, message=message)
     causes = tuple(dict.fromkeys(finding.cause for finding in found if finding.cause))
-    return told(row, fault, _undecided(found, causes) if len(causes) > 1 else found[0] if found else None)
+    if not found:
+        return told(row, fault, None, _look(fault))
+    return told(row, fault, _undecided(found, causes) if len(causes) > 1 else found[0])
+
+
+def _look(fault: Fault) -> str:
+    """The next step where the cause is not known: what is wrong, and one element to follow by hand."""
+    at = worst(fault.given, fault.expected.to(fault.given.dtype)).worst_index
+    element = f", for one element, such as {list(at)}" if at else ""
+    return f"{pattern(fault)}; follow what comes back through {lines_of(fault, fault.readers[:2])}{element}"
 
 
 def _denominator_alone(found: tuple[Finding, ...]) -> bool:

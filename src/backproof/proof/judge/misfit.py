@@ -133,7 +133,8 @@ def _reading(name: str, got: Tensor, right: Tensor, case: Case, fault: Fault) ->
                 step = f"sum over the dimensions that {name} is broadcast along"
                 return _Reading(dims, f"it is {words}", step, part.whole(share))
     unknown = "its numbers fit no other shape either, cause unknown"
-    return _Reading(None, unknown, f"derive it again from {lines_of(fault)}")
+    step = f"see which dimensions of {shape} {lines_of(fault)} sums, spreads or turns, and undo each"
+    return _Reading(None, unknown, step)
 
 
 def _same(fault: Fault, part: Part, candidate: Tensor, got: Tensor) -> bool:

@@ -12,7 +12,7 @@ from backproof.proof.replays.ledger import SAME_FACTOR, Ledger, factor_of, whole
 from backproof.proof.replays.subject import BackwardRaisedError, Conditions, FunctionRaisedError, Proof, SkippedError
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Applicability, Certainty
-from backproof.proof.report.rows import Row, finding
+from backproof.proof.report.rows import Row, Verdict, finding
 from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.layouts import Layout
 from backproof.proof.user.sizes import Size
@@ -21,6 +21,9 @@ from backproof.proof.user.writes import describe_change
 from backproof.proof.verdict.decide import Known, row_of, ruled
 
 _STRIDES = "index with the strides, or start from a copy made by .contiguous()"
+_WHATEVER_THE_LAYOUT = (
+    "return a gradient for every layout; ask ctx.needs_input_grad, since a tensor made in forward has no requires_grad"
+)
 _THERE_TOO = "make it work there too, or skip this replay"
 
 
@@ -118,7 +121,10 @@ def laid_out(proof: Proof, ledger: Ledger, conditions: Conditions, when: str) ->
     claim = f"is wrong {when}; it is right for the same numbers in contiguous memory"
     found = []
     for row in rows:
-        if row.name in suspects and row.cause != Cause.CONTIGUITY_ASSUMED:
+        if row.name in suspects and row.verdict is Verdict.MISSING:
+            claim_of_none = f"is None {when}; there is a gradient for the same numbers in contiguous memory"
+            row = shown(row, Cause.NO_GRADIENT, claim_of_none, next=_WHATEVER_THE_LAYOUT)
+        elif row.name in suspects and row.cause != Cause.CONTIGUITY_ASSUMED:
             mends = Applicability.MENDS  # with a copy it was right just now
             row = shown(row, Cause.CONTIGUITY_ASSUMED, claim, next=_STRIDES, applicability=mends)
         found.append(row)

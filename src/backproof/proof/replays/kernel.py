@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from backproof.proof.replays.kernel_calls import (
     without_kinks,
 )
 from backproof.proof.replays.kinks import Bench
+from backproof.proof.replays.meant import note_on, refuse_unfit_meant
 from backproof.proof.replays.outputs import as_named
 from backproof.proof.replays.sides import (
     Gradients,
@@ -63,6 +64,7 @@ class Kernel:
     inputs: Any
     grad_inputs: Collection[str] | None = None
     seed: int = 0
+    meant: Mapping[str, Callable] = field(default_factory=dict)
 
     backward_called = "the backward pass of function"
     stateless = "keep what backward needs with ctx.save_for_backward, and nothing on the class or in the module"
@@ -75,7 +77,10 @@ class Kernel:
         Only arguments are laid out in memory in other ways: what a module holds is its own affair.
         """
         given = flat_values(inputs_under(conditions, self.inputs, self.seed), self.function, self.reference)
-        given = in_dtype(given, conditions.dtype)
+        given = {
+            **in_dtype(given, conditions.dtype),
+            CALL: replace(given[CALL], dtype=conditions.dtype, meant=self.meant),
+        }
         layout, contiguous = conditions.input_layout, conditions.contiguous
         if layout is None:
             return given
@@ -97,6 +102,7 @@ class Kernel:
             raise CannotProveError(
                 "No input is a floating-point tensor that needs a gradient, so there is nothing to prove."
             )
+        refuse_unfit_meant(self.meant, values, chosen)
         return chosen
 
     @cached_property
@@ -138,7 +144,8 @@ class Kernel:
         reference = run_side("reference", self.reference, values, needs, self.seed)
         if not reference.differentiable:
             raise CannotProveError(
-                "No output of reference depends on an input that needs a gradient, so there is nothing to prove."
+                "No output of reference depends on an input that needs a gradient, so there is nothing to prove. "
+                "Where a gradient is meant all the same, meant= says which."
             )
         if conditions.size is not None or conditions.input_layout is not None:  # its numbers are not the user's
             self._refuse_what_is_not_finite(reference, needs)
@@ -190,7 +197,7 @@ class Kernel:
             return self.called(trial.values, trial.needs), reference
 
         trial = with_leftovers(trial, again, () if self.grad_inputs is not None else trial.needs)
-        return replace(trial, notes=(*trial.notes, *self.declined.values()))
+        return replace(trial, notes=(*trial.notes, *self.declined.values(), *map(note_on, self.meant)))
 
     def bench(self, needs: tuple[str, ...], upstreams: Mapping[str, Tensor]) -> Bench:
         """Both sides on shifted inputs, with the same upstream gradients."""

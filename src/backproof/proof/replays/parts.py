@@ -70,7 +70,8 @@ def undefined_upstream(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> lis
     claim = "is not zero where no upstream gradient arrives"
     advice = "multiply by the upstream gradient, which is None or zeros there"
     rows = [ledger.row(name) for name, one in found.items() if one is not None and bool((one != 0).any())]
-    return [shown(row, Cause.UPSTREAM_IGNORED, claim, next=advice) for row in rows if row.name not in ledger.known()]
+    fine = ledger.known() | kernel.meant.keys()  # what is meant need not be a product with the upstream gradient
+    return [shown(row, Cause.UPSTREAM_IGNORED, claim, next=advice) for row in rows if row.name not in fine]
 
 
 def _ended(side: Side, trial: KernelTrial) -> Side:

@@ -20,6 +20,7 @@ from backproof.proof.graph.node import (
 )
 from backproof.proof.judge.misread_upstream import judged
 from backproof.proof.replays.complex_numbers import parts_of, whole_row
+from backproof.proof.replays.meant import with_meant
 from backproof.proof.replays.outputs import outputs_of
 from backproof.proof.report.rows import Row
 from backproof.proof.user.arguments import CALL, Call, Values, arguments_for
@@ -108,6 +109,8 @@ def called(role: str, function: Callable, leaves: Values, seed: int, *, on_copie
     starts = {name: as_real(leaves[name].detach()).requires_grad_() for name in parts}
     given = {name: torch.view_as_complex(starts[name]) if name in parts else leaf for name, leaf in leaves.items()}
     whole = given.get(CALL)
+    meant = whole.meant if isinstance(whole, Call) and role == "reference" else {}
+    given |= {name: leaves[name].detach() for name in meant}
     stage, own = installed(whole.held[role], given, whole.dtype) if isinstance(whole, Call) else (nullcontext, {})
     args, named = arguments_for(function, given)
     with seeded(seed), torch.enable_grad(), stage():
@@ -118,7 +121,8 @@ def called(role: str, function: Callable, leaves: Values, seed: int, *, on_copie
     def again() -> Side:
         return called(role, function, leaves, seed, on_copies=on_copies)
 
-    return Side({**leaves, **starts}, outputs_of(role, returned), parts, stage, own, again, on_copies)
+    outputs = with_meant(outputs_of(role, returned), leaves, meant)
+    return Side({**leaves, **starts}, outputs, parts, stage, own, again, on_copies)
 
 
 def copy_of(value: Tensor) -> Tensor:

@@ -98,6 +98,8 @@ def used_twice(proof: Proof[Kernel, KernelTrial], ledger: Ledger) -> list[Row]:
     """Inputs with a second reader and a result with a sister: the upstream gradient then belongs to several nodes."""
     if any(row.cause == Cause.CHANGED_IN_PLACE for row in ledger.rows.values()):
         return []  # what is shared was damaged, which is known already
+    if proof.subject.meant:
+        raise SkippedError("what an input is meant to get says nothing of its second reader")
     kernel, output, first_run = proof.subject, proof.output, proof.first_run
     sides = (kernel.reference, first_run.reference), (kernel.function, first_run.function)
     reference, function = (_residual(each, output, kernel.outputs, side.on_copies) for each, side in sides)

@@ -76,7 +76,13 @@ def _not_compared(name: str, side: str) -> Row:
 
 
 def _with_way_out(row: Row, trial: KernelTrial, inputs: list[str]) -> Row:
-    """A missing gradient may be meant: `grad_inputs` says so."""
+    """A missing gradient may be meant, and one where the derivative is zero: `grad_inputs` and `meant` say so."""
+    own = trial.own.get(row.name)
+    if row.culprit and row.verdict is Verdict.WRONG and own is not None and not bool((own != 0).any()):
+        meant = (
+            f"or, if that is meant, as in a straight-through estimator, say so: meant={{{row.name!r}: lambda g: ...}}"
+        )
+        return replace(row, message=f"{row.message}\n  {meant}")
     if row.verdict is not Verdict.MISSING or row.name not in inputs:
         return row
     others = [name for name in trial.needs if name != row.name and trial.gradients.get(name) is not None]

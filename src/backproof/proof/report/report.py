@@ -72,5 +72,11 @@ class Report:
 
         return to_notebook_html(self)
 
+    def __repr__(self) -> str:
+        """`Report(ok=False, 2 of 3 proved, at fault: w F12)`."""
+        guilty = ", ".join(" ".join((row.name, *row.named)) for row in self.culprits)
+        said = f"ok={self.ok}, {self.proved} of {len(self.rows)} proved{guilty and f', at fault: {guilty}'}"
+        return f"Report({said})"
+
     def __str__(self) -> str:
         return to_text(self)

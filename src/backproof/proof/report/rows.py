@@ -96,6 +96,21 @@ class Row:
     factor: float | None = None
     remark: str = ""
 
+    def __repr__(self) -> str:
+        """`Row(dw: wrong, F12, max difference 1.03)`: the message and the tensors are looked at by name."""
+        said = [self.verdict.value, *self.named]
+        if self.max_difference:
+            said.append(f"max difference {self.max_difference:.3g}")
+        return f"Row({self.gradient}: {', '.join(said)})"
+
+    def __str__(self) -> str:
+        """As the notebooks' `cmp` prints it: `h               | exact: True  | approximate: True  | maxdiff: 0.0`."""
+        difference = math.nan if self.max_difference is None else self.max_difference
+        return (
+            f"{self.name:15s} | exact: {self.exact!s:5s} | approximate: {self.approximate!s:5s} | "
+            f"maxdiff: {float(f'{difference:.10g}')}"
+        )
+
     @property
     def named(self) -> tuple[str, ...]:
         """The codes of the causes that the message names: the one that is certain, or those that may be."""

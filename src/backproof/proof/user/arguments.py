@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,8 @@ class Call:
     """How arguments are put together: structures with a slot for each tensor, and what each side holds besides.
 
     `by_name` says that they were given by name. `differing` names the parameters that the two sides held other numbers
-    of, and `dtype` is what the rest of what they hold is copied in.
+    of, and `dtype` is what the rest of what they hold is copied in. `meant` has by input what its gradient is
+    to be, where that is not the derivative.
     """
 
     arguments: Mapping[str, Any]
@@ -33,6 +34,7 @@ class Call:
     held: Mapping[str, Held]
     differing: tuple[str, ...] = ()
     dtype: torch.dtype | None = None
+    meant: Mapping[str, Callable] = field(default_factory=dict)
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -6,11 +6,15 @@ import dis
 import inspect
 import linecache
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+_TORCH = torch.__path__[0]
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
 
 class CannotProveError(ValueError):
@@ -40,15 +44,44 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}".rstrip(".: ")
 
 
-def blamed_line(error: BaseException, function: Callable) -> tuple[str | None, str]:
-    """The innermost statement of the function's own file that was running when `error` was raised."""
-    own = getattr(inspect.unwrap(function), "__code__", None)
-    trace, found = error.__traceback__, (None, "")
-    while trace is not None and own is not None:
-        if trace.tb_frame.f_code.co_filename == own.co_filename:
-            found = statement(trace.tb_frame.f_code, trace.tb_lasti, trace.tb_lineno)
+def blamed_line(error: BaseException, function: Callable | None = None) -> tuple[str | None, str]:
+    """The innermost statement of the user's that was running when `error` was raised.
+
+    That is one in the function's own file, or else one that belongs to no library, or at least not to PyTorch.
+    """
+    places = list(_steps_of(error))
+    own = _file_of(function)
+    for belongs in (lambda file: file == own, lambda file: not file.startswith(_LIBRARIES), lambda file: True):
+        chosen = [place for place in places if belongs(place[0].co_filename)]
+        if chosen:
+            return statement(*chosen[-1])
+    return None, ""
+
+
+def _steps_of(error: BaseException) -> Iterator[tuple[Any, int, int]]:
+    """Code, instruction and line of all frames that belong neither to PyTorch nor to the prover, the innermost last."""
+    trace = error.__traceback__
+    while trace is not None:
+        if not _is_ours(trace.tb_frame):
+            yield trace.tb_frame.f_code, trace.tb_lasti, trace.tb_lineno
         trace = trace.tb_next
-    return found
+
+
+def _file_of(function: Callable | None) -> str | None:
+    """Where the function is written; of the `apply` of an autograd Function, its class; of a module, its forward."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, type) and issubclass(owner, torch.autograd.Function):
+        function = owner.forward
+    elif isinstance(function, torch.nn.Module):
+        function = function.forward
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    return getattr(code, "co_filename", None)
+
+
+def _is_ours(frame: Any) -> bool:
+    """Whether a frame belongs to PyTorch or to the prover."""
+    module = frame.f_globals.get("__name__", "")
+    return frame.f_code.co_filename.startswith(_TORCH) or module.startswith("backproof.proof.")
 
 
 def statement(code: Any, lasti: int, lineno: int) -> tuple[str | None, str]:
@@ -90,12 +123,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def user_frame() -> Any:
     """The innermost running frame that belongs neither to PyTorch nor to this package's prover."""
-    torch_folder = torch.__path__[0]
     frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        package = frame.f_globals.get("__name__", "")
-        if not name.startswith(torch_folder) and not package.startswith("backproof.proof."):
-            return frame
+    while frame is not None and _is_ours(frame):
         frame = frame.f_back
-    return None
+    return frame
