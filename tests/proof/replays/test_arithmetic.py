@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from backproof.proof.function import prove_function
+from backproof.proof.replays.arithmetic import _tame
 from backproof.proof.report.report import Report
 from backproof.proof.user.upstream import upstream_for
 
@@ -77,3 +78,25 @@ def test_a_sum_in_another_order_each_time_does_not_flicker_and_one_that_stops_gr
         report = prove_function(Total, torch.mul, inputs, grad_inputs=["x0"], skip=skip, seed=seed)
         seen |= {(row.name, row.cause) for row in report.culprits}
     assert seen == (set() if rows < 1000 else {("x0", "F5")})
+
+
+@pytest.mark.parametrize(("factor", "known"), [(1.2, True), (1.3, False)])
+def test_what_is_off_by_a_quarter_in_both_passes_is_no_lack_of_precision(factor: float, known: bool) -> None:
+    def wrong(value: Tensor) -> Tensor:
+        return value * (factor if value.dtype is torch.bfloat16 else 1.0)
+
+    report = scaled(wrong, wrong)
+    assert report.ok is not known
+    assert any("computes bfloat16 wrongly" in one for one in report.skipped) is not known
+
+
+@pytest.mark.parametrize("filling", [0.0, 1.0])
+def test_numbers_whose_squares_add_up_exactly_in_bfloat16(filling: float) -> None:
+    """64 numbers of 2 at most, so that the sum of their squares is 256 at most: 257 is not there in bfloat16."""
+    for size in (10, 64, 1000):
+        tame = _tame(torch.zeros(size), filling)
+        assert set(tame.unique().tolist()) <= {-2.0, -1.0, 0.0, 1.0, 2.0}
+        other = _tame(torch.zeros(size), 9.0)
+        assert int((other != 9).sum()) == min(size, 64)
+        assert tame.shape == (size,) and torch.equal(tame[other != 9], other[other != 9])
+    assert _tame(torch.zeros(4, 5), filling).shape == (4, 5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from backproof.proof.function import prove_function
+from backproof.proof.replays.calls_apart import calls_apart
 from backproof.proof.report.report import Report
 
 SKIP = ["layouts", "dtypes", "used twice"]
@@ -58,6 +61,29 @@ def test_a_spread_within_rounding_is_said_and_right_and_a_larger_one_may_be_allo
 def test_a_fault_that_the_spread_does_not_explain_keeps_its_cause() -> None:
     report = cubed(lambda dx: noise(1e-6)(dx) * -1)
     assert [(row.name, row.cause) for row in report.culprits] == [("x", "F13")]
+
+
+@pytest.mark.parametrize(("apart", "named"), [(0.05, False), (0.062, True)])
+def test_what_explains_less_than_a_tenth_of_an_error_is_not_its_cause(apart: float, named: bool) -> None:
+    """The error is half the gradient and what differs: a tenth of it is 1/18 of the gradient."""
+    factors = cycle([1.5, 1.5 + apart])
+    report = cubed(lambda dx: dx * next(factors))
+    assert ("two calls" in {row.replay for row in report.culprits}) is named
+    assert any("which does not explain its error" in note for note in report.notes) is not named
+
+
+def test_three_fresh_calls_each_from_a_random_state_of_its_own() -> None:
+    """Of two, one in a thousand may be equal by chance."""
+    seen = []
+
+    def back(*_: object) -> dict[str, Tensor]:
+        seen.append(torch.rand(()))
+        return {}
+
+    kernel = SimpleNamespace(seed=0, called=lambda values, needs: None, back=back)
+    run = SimpleNamespace(gradients={}, values={}, needs=())
+    assert calls_apart(SimpleNamespace(subject=kernel, first_run=run), None, spread=0.0) == []  # pyright: ignore
+    assert len({float(one) for one in seen}) == 3 == len(seen)
 
 
 @pytest.mark.parametrize("restored", [True, False])

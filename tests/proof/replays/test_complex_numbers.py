@@ -12,7 +12,7 @@ from torch.autograd import Function
 
 from backproof.proof.function import prove_function
 from backproof.proof.prove import prove
-from backproof.proof.replays.complex_numbers import parts_of, whole_row
+from backproof.proof.replays.complex_numbers import _equal, parts_of, whole_row
 from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.user.calls import CannotProveError
 
@@ -145,3 +145,18 @@ def test_rows_without_evidence_stay_and_real_gradients_have_no_imaginary_part() 
     real = parts_of({"z": torch.ones(2), "x": torch.ones(2), "none": None}, {"z", "none"})
     assert real["none"] is None and real["x"] is not None and real["x"].shape == (2,)
     assert real["z"] is not None and real["z"].tolist() == [[1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(("roundings", "equal"), [(60, True), (70, False)])
+def test_equal_is_what_is_off_by_64_roundings_of_the_largest_number(roundings: int, equal: bool) -> None:
+    other = torch.tensor([1e-3, 1.0], dtype=torch.float64)
+    for place in (0, 1):
+        got = other.clone()
+        got[place] += roundings * torch.finfo(torch.float64).eps
+        assert _equal(got, other) is equal
+
+
+def test_zeros_and_nothing_and_other_shapes_are_equal_to_no_gradient() -> None:
+    for other in (torch.zeros(2), torch.empty(0), torch.tensor([1.0, float("inf")])):
+        assert not _equal(other.clone(), other)
+    assert not _equal(torch.ones(2), torch.ones(1)) and _equal(torch.ones(2), torch.ones(2))

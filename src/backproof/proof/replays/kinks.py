@@ -61,11 +61,10 @@ def kink_of(name: str, got: Tensor, own: Tensor, values: Values, bench: Bench, e
     `eps` is the rounding of the dtype that is tried. None where it is a fault, or where that cannot be found out.
     """
     got, own = as_real(widened(got.detach())), as_real(widened(own.detach()))
-    if got.shape != own.shape or not bool(got.isfinite().all()) or not bool(own.isfinite().all()):
+    if got.shape != own.shape or not own.numel() or not bool(got.isfinite().all()) or not bool(own.isfinite().all()):
         return None
     apart = (got - own).abs()
-    fault = float(apart.max()) if apart.numel() else 0.0
-    differ = apart > max(_LEFT * fault, 2 * eps * float(own.abs().max())) if fault else apart > 0
+    differ = apart > max(_LEFT * float(apart.max()), 2 * eps * float(own.abs().max()))
     if not bool(differ.any()):
         return None
     try:
