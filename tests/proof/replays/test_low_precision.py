@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backproof.proof.function import prove_function
 from backproof.proof.replays.kernel import Kernel
 from backproof.proof.replays.ledger import Ledger
 from backproof.proof.replays.low_precision import in_low_precision
@@ -92,3 +93,51 @@ def test_a_function_that_takes_no_low_precision_is_listed() -> None:
 
     with pytest.raises(SkippedError, match="the backward pass of function raised TypeError: float32 only"):
         rows(Refuses.apply)
+
+
+class Distilled(torch.autograd.Function):
+    """The divergence of a student from a teacher, a number for a batch: few roundings, of which one may be lucky."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        logq, p = student.log_softmax(1), teacher.softmax(1)
+        ctx.save_for_backward(logq, p)
+        return (p * (teacher.log_softmax(1) - logq)).sum() / len(p)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        logq, p = ctx.saved_tensors
+        return g * (logq.exp() - p) / len(p), None
+
+
+class Summed(Distilled):
+    """The same, with a sum of its own in the narrow dtype, number after number."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        Distilled.forward(ctx, student, teacher)
+        logq, p = ctx.to_save
+        total = torch.zeros((), dtype=p.dtype)
+        for term in (p * (teacher.log_softmax(1) - logq)).flatten():
+            total = total + term
+        return total / len(p)
+
+
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    return torch.nn.functional.kl_div(student.log_softmax(1), teacher.softmax(1), reduction="batchmean")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_lucky_number_of_the_reference_is_no_yardstick(seed: int) -> None:
+    def inputs() -> tuple[Tensor, Tensor]:
+        return torch.randn(6, 7), torch.randn(6, 7)
+
+    assert prove_function(Distilled, divergence, inputs, grad_inputs=["student"], seed=seed).ok
+
+
+def test_a_long_sum_in_the_narrow_dtype_is_still_too_far_off() -> None:
+    def inputs() -> tuple[Tensor, Tensor]:
+        return torch.randn(90, 17), torch.randn(90, 17)
+
+    report = prove_function(Summed, divergence, inputs, grad_inputs=["student"])
+    assert [(row.name, row.cause) for row in report.culprits] == [("output", "F5")], str(report)

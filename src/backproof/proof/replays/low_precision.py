@@ -29,6 +29,7 @@ from backproof.proof.verdict.decide import Known, row_of
 
 _FINE = 1e-6  # far less than the narrow dtype's rounding: a jump that so small a shift shows is at a kink
 _CALLS = 3  # more, where one is not precise enough
+_NEARBY = 4  # roundings of the inputs: the largest of five errors of one number is rarely small by chance
 _SPREADS = 2  # what few calls show of all orders of a sum; a sum that stops growing is off by far more than it spreads
 
 _Result = tuple[str, Tensor | None, Tensor | None, Tensor | None, str]  # name, got, plain reference, float64, label
@@ -70,6 +71,11 @@ def _in_low_precision(proof: Proof[Kernel, KernelTrial], ledger: Ledger, dtype: 
     imprecise = {each[0]: (each, row) for each in results if (row := _imprecise(*each, dtype)) is not None}
     if not imprecise:
         return []
+    nearby = _errors_nearby(kernel, values, needs, upstreams)
+    imprecise = {name: (each, row) for name, (each, _) in imprecise.items()
+                 if (row := _imprecise(*each, dtype, nearby.get(name, 0.0))) is not None}  # fmt: skip
+    if not imprecise:
+        return []
     if misfit := computes_otherwise(kernel, values, needs, dtype):
         raise SkippedError(misfit)
     bench = kernel.bench(needs, upstreams)._replace(reference=partial(_exact, kernel, needs, upstreams), fine=_FINE)
@@ -80,8 +86,40 @@ def _in_low_precision(proof: Proof[Kernel, KernelTrial], ledger: Ledger, dtype: 
         assert got is not None and right is not None  # or no error was measured
         may_have_kinks = name in needs and name not in kernel.meant
         kink = kink_of(name, got, right, values, bench, torch.finfo(dtype).eps) if may_have_kinks else None
-        rows.append(_unsteady(excused(row, kink, first=False), [one.get(name) for one in calls], each, dtype))
+        row = excused(row, kink, first=False)
+        rows.append(_unsteady(row, [one.get(name) for one in calls], each, dtype, nearby.get(name, 0.0)))
     return new(rows, ledger) + [row for row in rows if row.remark]
+
+
+def _errors_nearby(
+    kernel: Kernel, values: Values, needs: tuple[str, ...], upstreams: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """The largest error of the reference by name, when each input moves to a neighbour by chance.
+
+    The error of a few numbers, or of one, as of a loss, may happen to be far below what rounding does to them.
+    """
+    generator, errors = torch.Generator().manual_seed(kernel.seed), {}
+    for _ in range(_NEARBY):
+        moved = {name: _to_neighbours(value, generator) if is_float(value) else value for name, value in values.items()}
+        reference, truth = (
+            run_side("reference", kernel.reference, moved, needs, kernel.seed),
+            kernel.truth(moved, needs),
+        )
+        if truth is None:
+            return {}
+        own = {**reference.outputs, **gradients_of(reference, upstreams, needs)}
+        right = gradients_of(truth, {name: widened(value) for name, value in upstreams.items()}, needs)
+        for name, exact in {**truth.outputs, **right}.items():
+            got = own.get(name)
+            if got is not None and exact is not None and is_float(got) and is_finite({name: got}):
+                error = most(as_real(widened(got.detach()) - widened(exact.detach())))
+                errors[name] = max(errors.get(name, 0.0), error)
+    return errors
+
+
+def _to_neighbours(value: Tensor, generator: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, value.shape, generator=generator).to(value.device) * 2 - 1
+    return value.detach() * (1 + torch.finfo(value.dtype).eps * signs).to(value.dtype)
 
 
 def _calls(kernel: Kernel, values: Values, needs: tuple[str, ...], upstreams: Mapping[str, Tensor]) -> list[Gradients]:
@@ -93,7 +131,7 @@ def _calls(kernel: Kernel, values: Values, needs: tuple[str, ...], upstreams: Ma
     return found
 
 
-def _unsteady(row: Row, seen: list[Tensor | None], each: _Result, dtype: torch.dtype) -> Row:
+def _unsteady(row: Row, seen: list[Tensor | None], each: _Result, dtype: torch.dtype, nearby: float) -> Row:
     """Where calls differ, as sums in another order do, one of them may be unlucky: their spread is allowed for."""
     name, got, reference, exact, label = each
     if not row.culprit or got is None or reference is None or exact is None:
@@ -103,7 +141,7 @@ def _unsteady(row: Row, seen: list[Tensor | None], each: _Result, dtype: torch.d
         return row
     stack = torch.stack(usable)
     spread = most(stack.amax(0) - stack.amin(0))
-    measured = precision(got, reference, exact)
+    measured = precision(got, reference, exact, nearby=nearby)
     if not 0 < spread < torch.inf or measured.own > measured.allowed + _SPREADS * spread:
         return row
     said = f"{label} differs between two calls in {short_name(dtype)} by up to {number(spread)}, and its {measured}"
@@ -117,11 +155,17 @@ def _exact(kernel: Kernel, needs: tuple[str, ...], upstreams: Mapping[str, Tenso
 
 
 def _imprecise(
-    name: str, got: Tensor | None, reference: Tensor | None, exact: Tensor | None, label: str, dtype: torch.dtype
+    name: str,
+    got: Tensor | None,
+    reference: Tensor | None,
+    exact: Tensor | None,
+    label: str,
+    dtype: torch.dtype,
+    nearby: float = 0.0,
 ) -> Row | None:
     if got is None or reference is None or exact is None or got.shape != reference.shape:
         return None  # the first run has reported that already
-    measured = precision(got, reference, exact)
+    measured = precision(got, reference, exact, nearby=nearby)
     if measured.ok:
         return None
     row = row_of(name, Known.SHOWN_BY_A_REPLAY, label=label, evidence=evidence_of(got, exact))
