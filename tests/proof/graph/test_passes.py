@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -163,3 +166,22 @@ def test_a_value_changed_in_place_is_the_changed_one() -> None:
     arrived = autograds(trace(dict(x=x, y=y), loss))
     assert arrived["y"] is not None
     assert torch.equal(arrived["y"], torch.full((4,), 3.0))
+
+
+CRASHES = """
+import torch
+from backproof import check
+
+x = torch.randn(2, 6, 3, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+w, b = torch.randn(6, requires_grad=True), torch.randn(6, requires_grad=True)
+loss = (torch.nn.functional.group_norm(x, 3, w, b) ** 2).sum()
+dx, dw, db = torch.autograd.grad(loss, [x, w, b], retain_graph=True)
+right, wrong = check(loss, dict(w=w, dw=dw)), check(loss, dict(w=w, dw=dw * 1.5))
+print(right.ok, wrong.ok)
+"""
+
+
+def test_a_kernel_of_pytorchs_that_crashes_where_only_its_weight_is_asked_for() -> None:
+    """group_norm in channels_last, as of PyTorch 2.13; in a process of its own."""
+    ran = subprocess.run([sys.executable, "-c", CRASHES], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "True False\n"), ran.stderr

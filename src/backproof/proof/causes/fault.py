@@ -191,7 +191,9 @@ class Fault:
             return
         upstream = part.upstream.to(dtype_at(part.start))
         hooks = cuts(self.graph, part.reader, self.name)
-        for at, arrived in zip(places, run(part.start, upstream, places, hooks), strict=True):
+        for at, arrived in zip(
+            places, run(part.start, upstream, places, hooks, together=self.graph.together), strict=True
+        ):
             written = write(self.graph, at)
             if arrived is None or arrived.is_complex() or written is None:
                 continue

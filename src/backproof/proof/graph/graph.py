@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.node import Node, Place, consumed, is_leaf, place, saved_value_changed
+from backproof.proof.graph.operations import operation
 
 OUTPUT = "the output"  # what an output without a name is called
 
@@ -30,6 +31,7 @@ class Graph:
     owners: Mapping[Place, str]  # the first name of a place that has several
     readers: Mapping[str, tuple[str, ...]]
     names: tuple[str, ...]
+    together: tuple[Place, ...] = ()  # has to be asked for, whatever else is, or a kernel of PyTorch's crashes
     blocked: frozenset[str] = frozenset()  # behind a node whose saved values were changed in place
 
     def reaches_output(self, name: str) -> bool:
@@ -119,6 +121,9 @@ def trace(values: Mapping[str, Tensor], output: Tensor, upstream: Tensor | None 
         owners=owners,
         readers=readers,
         names=tuple(names),
+        together=tuple(
+            at for node in nodes if operation(node).with_first for position, at in consumed(node) if not position
+        ),
     )
 
 

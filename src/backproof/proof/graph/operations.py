@@ -34,6 +34,9 @@ class Operation:
     fused: str = ""  # what PyTorch's kernel rounds once less than its users can
     factors: tuple[str, ...] = ()  # the saved arguments that the line multiplies by
     divides: bool = False  # it divides by them instead
+    with_first: bool = (
+        False  # its kernel crashes in channels_last where the gradient of its first input is not asked for
+    )
     labels: str = ""  # the saved argument with a label for each row, of which some may be ignored
     coarse: Mapping[torch.dtype, float] = field(default_factory=dict)  # its kernel's relative error, if above eps
 
@@ -108,7 +111,10 @@ OPERATIONS: Mapping[str, Operation] = {
         mixes=True, written=normalisation_terms.batch_norm, rounded=normalisation_terms.batch_norm_rounding
     ),
     "NativeGroupNorm": Operation(
-        mixes=True, written=normalisation_terms.group_norm, rounded=normalisation_terms.group_norm_rounding
+        mixes=True,
+        written=normalisation_terms.group_norm,
+        rounded=normalisation_terms.group_norm_rounding,
+        with_first=True,
     ),
     # what is moved, repeated and picked
     "T": Operation(text="{0}.T"),

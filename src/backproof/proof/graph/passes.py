@@ -30,7 +30,13 @@ def forced(graph: Graph, handed: Mapping[str, Tensor]) -> dict[str, Tensor | Non
         (graph.places[name][0], replace_with(graph.places[name][1], gradient)) for name, gradient in handed.items()
     ]
     wanted = [name for name in graph.names if graph.can_be_asked(name)]
-    arrived = run(graph.places[graph.output], graph.upstream, [graph.places[name] for name in wanted], hooks)
+    arrived = run(
+        graph.places[graph.output],
+        graph.upstream,
+        [graph.places[name] for name in wanted],
+        hooks,
+        together=graph.together,
+    )
     return dict.fromkeys(graph.names) | dict(zip(wanted, arrived, strict=True))
 
 
@@ -43,7 +49,13 @@ def share(graph: Graph, reader: str, value: str, upstream: Tensor, start: Place 
     if reader == value:
         return None
     try:
-        (sent,) = run(start or graph.places[reader], upstream, [graph.places[value]], cuts(graph, reader, value))
+        (sent,) = run(
+            start or graph.places[reader],
+            upstream,
+            [graph.places[value]],
+            cuts(graph, reader, value),
+            together=graph.together,
+        )
         return sent
     except RuntimeError as error:
         if was_changed(error):
@@ -90,11 +102,12 @@ def run(
     *,
     after: Iterable[tuple[Node, PostHook]] = (),
     keep: bool = False,
+    together: Sequence[Place] = (),
 ) -> list[Tensor | None]:
     """One backward pass from `start`: what arrives at each wanted place, before a hook there replaces it.
 
     `hooks` see what arrives at a node; those in `after` see what leaves it as well, and may replace that. `keep` leaves
-    on the result the graph that leads to the forward values, for differentiating once more.
+    on the result the graph that leads to the forward values, for differentiating once more. `together` is the graph's.
     """
     handles = []
     try:
@@ -104,7 +117,7 @@ def run(
             handles.append(node.register_hook(hook))
         arrived = torch.autograd.grad(
             [GradientEdge(*start)],
-            [GradientEdge(*at) for at in wanted],
+            [GradientEdge(*at) for at in (*wanted, *together)],
             [upstream],
             retain_graph=True,
             create_graph=keep,
@@ -113,7 +126,7 @@ def run(
     finally:
         for handle in handles:
             handle.remove()
-    return [gradient if gradient is None or keep else gradient.detach() for gradient in arrived]
+    return [gradient if gradient is None or keep else gradient.detach() for gradient in arrived[: len(wanted)]]
 
 
 def by_node(graph: Graph, gradients: Mapping[str, Tensor]) -> dict[Node, dict[int, Tensor]]:
