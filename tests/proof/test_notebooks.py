@@ -148,3 +148,13 @@ def test_only_what_was_changed_after_use_is_named() -> None:
     second.mul_(2)
     report = check(loss, dict(x=x, w=w, first=first, second=second, dfirst=torch.ones(5, 4), dw=torch.ones(3, 4)))
     assert "since second was changed in place" in report["w"].message
+
+
+def test_a_sum_over_everything_in_numpy_is_a_number_and_judged() -> None:
+    x, b = torch.randn(6, 3), torch.randn(3, requires_grad=True)
+    z = x + b
+    loss = (z**2).sum()
+    dz = (2 * z).detach().numpy()
+    wrong = check(loss, dict(z=z, b=b, dz=dz, db=dz.sum()))
+    assert wrong["b"].culprit and wrong["b"].cause == "F9"
+    assert check(loss, dict(z=z, b=b, dz=dz, db=dz.sum(0))).ok

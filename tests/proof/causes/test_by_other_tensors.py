@@ -14,6 +14,7 @@ from backproof.proof.causes.by_other_tensors import (
     another_gradient,
     exchanged_upstreams,
     memory_order,
+    misplaced,
     rearranged,
     rearranged_upstream,
     upstream_ignored,
@@ -194,3 +195,20 @@ def test_two_upstream_gradients_exchanged(fault_of: Make) -> None:
     assert found.cause == "F10" and found.headline == "da and db are swapped"
     assert found.mended is not None and torch.allclose(found.mended, own(values, "x"))
     assert not list(exchanged_upstreams(fault_of(values, "x", 2 * got)))
+
+
+@pytest.mark.parametrize(("count", "found"), [(6, True), (5, False)])
+def test_the_right_numbers_at_the_wrong_places(fault_of: Make, count: int, found: bool) -> None:
+    """Six different ones, as where the gradients of a top-k go to the first columns."""
+    right = torch.zeros(3, 7)
+    places = torch.tensor([[0, 4], [0, 6], [1, 2], [1, 5], [2, 1], [2, 3]])[:count]
+    numbers = torch.arange(1.0, count + 1) ** 1.5
+    right[places[:, 0], places[:, 1]] = numbers
+    w = torch.ones(3, 7).requires_grad_()
+    values = dict(w=w, loss=(w * right).sum())
+    first = torch.zeros(3, 7)
+    first.flatten()[:count] = numbers
+    assert [one.headline for one in misplaced(fault_of(values, "w", first))] == (
+        ["it holds the right numbers at the wrong places"] if found else []
+    )
+    assert list(misplaced(fault_of(values, "w", first * 1.001))) == []

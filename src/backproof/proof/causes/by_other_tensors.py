@@ -16,6 +16,8 @@ from backproof.proof.report.cause import Cause
 from backproof.proof.report.words import listed
 
 _MOST = 60  # other tensors that are tried in one place; each costs a backward pass
+_MISPLACED = 6  # different numbers that stand clear of rounding: fewer may be alike by chance
+_CLEAR = 8  # times the rounding allowed
 _LARGE = 100_000  # elements above which blocks are not tried in every order: each of the 30 is a copy
 
 
@@ -65,6 +67,20 @@ def rearranged(fault: Fault) -> Iterator[Finding]:
                 f"check the order of dimensions in the line made from {lines_of(fault)}",
             )
             return
+
+
+def misplaced(fault: Fault) -> Iterator[Finding]:
+    """got holds the numbers of the right gradient, at other places."""
+    here, there = fault.got.flatten(), fault.expected.flatten()
+    told_apart = there[there.abs() > _CLEAR * fault.allowed.flatten()].unique()
+    room = float(fault.allowed.max())
+    if len(told_apart) >= _MISPLACED and bool(((here.sort().values - there.sort().values).abs() <= room).all()):
+        yield Finding(
+            Cause.SWAPPED_OR_TRANSPOSED,
+            "it holds the right numbers at the wrong places",
+            "sorted, your gradient equals the right one, to rounding.",
+            f"check which index each number belongs to in {lines_of(fault)}",
+        )
 
 
 def rearranged_upstream(fault: Fault) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ GROUPS: tuple[tuple[Hypothesis, ...], ...] = (
     (sources.rearranged, omission.some_rows),
     (sources.upstream_ignored,),
     (sources.memory_order, terms.unreached, sources.exchanged_upstreams),
+    (sources.misplaced,),
     (sources.wrong_upstream,),
     (matrices.other_factor,),
     (monomials.changed_factor,),

@@ -33,16 +33,24 @@ class Precision:
         )
 
 
-def precision(own: Tensor, reference: Tensor, truth: Tensor, units: float = 1.0, nearby: float = 0.0) -> Precision:
+def precision(
+    own: Tensor,
+    reference: Tensor,
+    truth: Tensor,
+    units: float = 1.0,
+    nearby: float = 0.0,
+    usual: float = torch.inf,
+) -> Precision:
     """Compares largest errors; `units` are units of rounding of the largest number.
 
-    `nearby` is the reference's largest error for inputs that are rounded otherwise, where its own is by chance smaller.
+    `nearby` is the reference's largest error for inputs that are rounded otherwise, and `usual` the function's middle
+    one: either may by chance be smaller, or larger, for these.
     """
     own, reference, truth = as_real(own), as_real(reference), as_real(truth)
     wide = truth.dtype
     unit = torch.finfo(reference.dtype).eps * most(truth)
     error = max(nearby, most(reference.detach().to(wide) - truth))
-    return Precision(most(own.detach().to(wide) - truth), error, 2 * error + units * unit)
+    return Precision(min(usual, most(own.detach().to(wide) - truth)), error, 2 * error + units * unit)
 
 
 def most(x: Tensor) -> float:

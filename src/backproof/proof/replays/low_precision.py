@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import partial
+from statistics import median
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ from backproof.proof.verdict.decide import Known, row_of
 
 _FINE = 1e-6  # far less than the narrow dtype's rounding: a jump that so small a shift shows is at a kink
 _CALLS = 3  # more, where one is not precise enough
-_NEARBY = 4  # roundings of the inputs: the largest of five errors of one number is rarely small by chance
+_NEARBY = 4  # roundings of the inputs: the largest of five errors is rarely small, and the middle one rarely large
 _SPREADS = 2  # what few calls show of all orders of a sum; a sum that stops growing is off by far more than it spreads
 
 _Result = tuple[str, Tensor | None, Tensor | None, Tensor | None, str]  # name, got, plain reference, float64, label
@@ -73,7 +75,7 @@ def _in_low_precision(proof: Proof[Kernel, KernelTrial], ledger: Ledger, dtype: 
         return []
     nearby = _errors_nearby(kernel, values, needs, upstreams)
     imprecise = {name: (each, row) for name, (each, _) in imprecise.items()
-                 if (row := _imprecise(*each, dtype, nearby.get(name, 0.0))) is not None}  # fmt: skip
+                 if (row := _imprecise(*each, dtype, nearby.get(name, _AS_IT_IS))) is not None}  # fmt: skip
     if not imprecise:
         return []
     if misfit := computes_otherwise(kernel, values, needs, dtype):
@@ -87,34 +89,48 @@ def _in_low_precision(proof: Proof[Kernel, KernelTrial], ledger: Ledger, dtype: 
         may_have_kinks = name in needs and name not in kernel.meant
         kink = kink_of(name, got, right, values, bench, torch.finfo(dtype).eps) if may_have_kinks else None
         row = excused(row, kink, first=False)
-        rows.append(_unsteady(row, [one.get(name) for one in calls], each, dtype, nearby.get(name, 0.0)))
+        rows.append(_unsteady(row, [one.get(name) for one in calls], each, dtype, nearby.get(name, _AS_IT_IS)))
     return new(rows, ledger) + [row for row in rows if row.remark]
+
+
+class _Nearby(NamedTuple):
+    """Errors where each input is moved to a neighbour by chance: the reference's largest, and the function's usual one.
+
+    The error of a few numbers, or of one, as of a loss, may happen to be far from what rounding does to them.
+    """
+
+    reference: float = 0.0
+    own: float = torch.inf
+
+
+_AS_IT_IS = _Nearby()
 
 
 def _errors_nearby(
     kernel: Kernel, values: Values, needs: tuple[str, ...], upstreams: Mapping[str, Tensor]
-) -> dict[str, float]:
-    """The largest error of the reference by name, when each input moves to a neighbour by chance.
-
-    The error of a few numbers, or of one, as of a loss, may happen to be far below what rounding does to them.
-    """
-    generator, errors = torch.Generator().manual_seed(kernel.seed), {}
+) -> dict[str, _Nearby]:
+    generator = torch.Generator().manual_seed(kernel.seed)
+    errors: dict[str, list[tuple[float, float]]] = {}
     for _ in range(_NEARBY):
         moved = {name: _to_neighbours(value, generator) if is_float(value) else value for name, value in values.items()}
-        reference, truth = (
-            run_side("reference", kernel.reference, moved, needs, kernel.seed),
-            kernel.truth(moved, needs),
-        )
+        reference = run_side("reference", kernel.reference, moved, needs, kernel.seed)
+        function, truth = kernel.called(moved, needs), kernel.truth(moved, needs)
         if truth is None:
             return {}
-        own = {**reference.outputs, **gradients_of(reference, upstreams, needs)}
-        right = gradients_of(truth, {name: widened(value) for name, value in upstreams.items()}, needs)
-        for name, exact in {**truth.outputs, **right}.items():
-            got = own.get(name)
-            if got is not None and exact is not None and is_float(got) and is_finite({name: got}):
-                error = most(as_real(widened(got.detach()) - widened(exact.detach())))
-                errors[name] = max(errors.get(name, 0.0), error)
-    return errors
+        wide = {name: widened(value) for name, value in upstreams.items()}
+        own = {**function.outputs, **sent_back(function, upstreams, needs)}
+        plain = {**reference.outputs, **gradients_of(reference, upstreams, needs)}
+        for name, exact in {**truth.outputs, **gradients_of(truth, wide, needs)}.items():
+            seen = [_error(one.get(name), exact) for one in (plain, own)]
+            if seen[0] is not None and seen[1] is not None and seen[0] < torch.inf:
+                errors.setdefault(name, []).append((seen[0], seen[1]))
+    return {name: _Nearby(max(one for one, _ in both), median(one for _, one in both)) for name, both in errors.items()}
+
+
+def _error(got: Tensor | None, exact: Tensor | None) -> float | None:
+    if got is None or exact is None or got.shape != exact.shape or not is_float(got):
+        return None
+    return most(as_real(widened(got.detach()) - widened(exact.detach())))
 
 
 def _to_neighbours(value: Tensor, generator: torch.Generator) -> Tensor:
@@ -131,7 +147,7 @@ def _calls(kernel: Kernel, values: Values, needs: tuple[str, ...], upstreams: Ma
     return found
 
 
-def _unsteady(row: Row, seen: list[Tensor | None], each: _Result, dtype: torch.dtype, nearby: float) -> Row:
+def _unsteady(row: Row, seen: list[Tensor | None], each: _Result, dtype: torch.dtype, nearby: _Nearby) -> Row:
     """Where calls differ, as sums in another order do, one of them may be unlucky: their spread is allowed for."""
     name, got, reference, exact, label = each
     if not row.culprit or got is None or reference is None or exact is None:
@@ -141,7 +157,7 @@ def _unsteady(row: Row, seen: list[Tensor | None], each: _Result, dtype: torch.d
         return row
     stack = torch.stack(usable)
     spread = most(stack.amax(0) - stack.amin(0))
-    measured = precision(got, reference, exact, nearby=nearby)
+    measured = precision(got, reference, exact, nearby=nearby.reference, usual=nearby.own)
     if not 0 < spread < torch.inf or measured.own > measured.allowed + _SPREADS * spread:
         return row
     said = f"{label} differs between two calls in {short_name(dtype)} by up to {number(spread)}, and its {measured}"
@@ -161,11 +177,11 @@ def _imprecise(
     exact: Tensor | None,
     label: str,
     dtype: torch.dtype,
-    nearby: float = 0.0,
+    nearby: _Nearby = _AS_IT_IS,
 ) -> Row | None:
     if got is None or reference is None or exact is None or got.shape != reference.shape:
         return None  # the first run has reported that already
-    measured = precision(got, reference, exact, nearby=nearby)
+    measured = precision(got, reference, exact, nearby=nearby.reference, usual=nearby.own)
     if measured.ok:
         return None
     row = row_of(name, Known.SHOWN_BY_A_REPLAY, label=label, evidence=evidence_of(got, exact))

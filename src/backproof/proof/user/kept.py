@@ -68,6 +68,8 @@ def tensor_of(gradient: Any, value: Tensor) -> Tensor | None:
         return gradient
     if isinstance(gradient, np.ndarray) and np.issubdtype(gradient.dtype, np.inexact):
         return torch.tensor(gradient).to(value.dtype)
+    if isinstance(gradient, np.inexact):  # what NumPy makes of a sum over everything: a gradient, of whatever shape
+        return torch.tensor(gradient).to(value.dtype)
     if isinstance(gradient, int | float | np.number) and value.dim() == 0:
         return value.detach().new_tensor(float(gradient))
     return None
