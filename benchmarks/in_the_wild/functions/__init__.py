@@ -1,0 +1,1 @@
+"""Functions with a backward pass of their own, by family."""

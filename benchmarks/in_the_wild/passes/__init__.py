@@ -1,0 +1,1 @@
+"""Hand-written passes, by the convention that their names follow."""
