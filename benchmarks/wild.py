@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ from torch import Tensor
 from backproof import check, prove, prove_function
 from backproof.proof.report.report import Report
 from backproof.proof.report.rows import PROVED
-from in_the_wild import Entry, Found, Function, Pair, Pass, entries
+from in_the_wild import Entry, Found, Function, Pair, entries
 from measuring.processes import in_processes
 
 GOALS = {"line": 0.98, "cause": 0.90}
@@ -40,6 +41,7 @@ class Said(NamedTuple):
     causes: Mapping[str, tuple[str, ...]] = {}
     proved: frozenset[str] = frozenset()
     ok: bool = False
+    unjudged: bool = False  # it names gradients that it did not compare
     words: str = ""
 
 
@@ -60,9 +62,11 @@ def by_backproof(entry: Entry) -> Said:
     except Exception as error:
         honest = type(error).__name__ in ("CannotProveError", "CannotJudgeError", "GraphFreedError")
         return Said(not honest, words=f"{type(error).__name__}: {error}")
-    causes = {row.name: row.named for row in report.culprits}
+    # gradients compared with what a freed graph left are found wrong by value, and no line is blamed
+    by_value = [row for row in report.rows if not row.ok and not row.inherited_from]
+    causes = {row.name: row.named for row in report.culprits or by_value}
     proved = frozenset(row.name for row in report.rows if row.verdict in PROVED)
-    return Said(bool(causes), frozenset(causes), causes, proved, report.ok, str(report))
+    return Said(bool(causes), frozenset(causes), causes, proved, report.ok, bool(report.unjudged), str(report))
 
 
 def _report(entry: Entry) -> Report:
@@ -82,7 +86,10 @@ def by_gradcheck(entry: Entry) -> Said | None:
     given = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
     if any(not isinstance(one, Tensor) and not _plain(one) for one in given):
         return None  # tensors within lists and mappings are not perturbed
-    double = [_double(one) for one in given]
+    names = list(inputs) if isinstance(inputs, Mapping) else list(signature(entry.reference).parameters)
+    needed = entry.options.get("grad_inputs", names)
+    double = [_double(one) if name in needed else _double(one).detach() if isinstance(one, Tensor) else one
+              for name, one in zip(names, given, strict=False)]  # fmt: skip
     if not any(isinstance(one, Tensor) and one.requires_grad for one in double):
         return None
     call: Callable = getattr(entry.function, "apply", entry.function)
@@ -114,9 +121,9 @@ def outcome(found: Found, judge: Callable[[Entry], Said | None]) -> Outcome:
         right, wrong = judge(found.entry), judge(found.wrong())
     if right is None or wrong is None:
         return Outcome(None, None, False, False, "")
-    compared = right.ok and (judge is by_gradcheck or guilty <= right.proved)
+    compared = right.ok and (judge is by_gradcheck or any(answer <= right.proved for answer in answers))
     of_right = "ACCUSED" if right.fault else "accepted" if compared else "not judged"
-    passed = wrong.ok or (not wrong.fault and bool(guilty & wrong.proved))
+    passed = not wrong.fault and (bool(guilty & wrong.proved) or (wrong.ok and not wrong.unjudged))
     of_wrong = "caught" if wrong.fault else "CALLED PROVED" if passed else "not judged"
     line = wrong.named in answers
     named = {code for codes in wrong.causes.values() for code in codes}

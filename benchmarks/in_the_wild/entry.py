@@ -88,10 +88,17 @@ def wrong(entry: Entry, module: ModuleType) -> Any:
     fault = entry.fault
     found = program.count(f" {fault.right}\n")
     if found != 1:
-        raise ValueError(f"{entry.name}: the line {fault.right!r} must stand in the file once, and is there {found} times")
+        raise ValueError(
+            f"{entry.name}: the line {fault.right!r} must stand in the file once, and is there {found} times"
+        )
     text = program.replace(f" {fault.right}\n", f" {fault.wrong}\n") + table
     path = f"{module.__file__} with the fault of {entry.name}"
-    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)  # so that a traceback shows its lines
+    linecache.cache[path] = (
+        len(text),
+        None,
+        text.splitlines(keepends=True),
+        path,
+    )  # so that a traceback shows its lines
     spoilt = ModuleType(module.__name__)
     spoilt.__file__ = path
     exec(compile(text, path, "exec"), spoilt.__dict__)

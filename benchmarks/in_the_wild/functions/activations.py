@@ -126,7 +126,7 @@ WILD = [
         Gelu,
         F.gelu,
         lambda: (normal(0, 4, 7),),
-        Fault("return grad_output * (cdf + x * pdf)", "return grad_output * (cdf + pdf)", "input", "F16 F14"),
+        Fault("return grad_output * (cdf + x * pdf)", "return grad_output * (cdf + pdf)", "x | x0", "F16 F14"),
     ),
     Function(
         "swiglu",

@@ -244,10 +244,9 @@ WILD = [
     Function(
         "distillation",
         KLDivergence,
-        lambda student, teacher, T: F.kl_div(
-            (student / T).log_softmax(-1), (teacher / T).softmax(-1), reduction="batchmean"
-        )
-        * T**2,
+        lambda student, teacher, T: (
+            F.kl_div((student / T).log_softmax(-1), (teacher / T).softmax(-1), reduction="batchmean") * T**2
+        ),
         lambda n=4: (normal(0, n, 5), normal(1, n, 5), 3.0),
         Fault(
             "dstudent = grad * ctx.T * (logq.exp() - logp.exp()) / len(logq)",
@@ -260,8 +259,9 @@ WILD = [
     Function(
         "jensen-shannon",
         JSDivergence,
-        lambda p, q: (F.kl_div(((p + q) / 2).log(), p, reduction="sum") + F.kl_div(((p + q) / 2).log(), q, reduction="sum"))
-        / 2,
+        lambda p, q: (
+            (F.kl_div(((p + q) / 2).log(), p, reduction="sum") + F.kl_div(((p + q) / 2).log(), q, reduction="sum")) / 2
+        ),
         lambda: (normal(0, 3, 4).softmax(-1), normal(1, 3, 4).softmax(-1)),
         Fault("dq = 0.5 * g * (q / m).log()", "dq = 0.5 * g * (p / m).log()", "q", "F10 F15"),
     ),
@@ -283,10 +283,12 @@ WILD = [
         "contrastive loss of two sides",
         InfoNCE,
         lambda images, texts, scale: (
-            (-(scale * images @ texts.T).log_softmax(1).diagonal().mean())
-            - (scale * images @ texts.T).log_softmax(0).diagonal().mean()
-        )
-        / 2,
+            (
+                (-(scale * images @ texts.T).log_softmax(1).diagonal().mean())
+                - (scale * images @ texts.T).log_softmax(0).diagonal().mean()
+            )
+            / 2
+        ),
         lambda: (F.normalize(normal(0, 5, 4)), F.normalize(normal(1, 5, 4)), torch.tensor(3.0)),
         Fault(
             "return scale * dlogits @ texts, scale * dlogits.t() @ images, dscale",
@@ -310,8 +312,9 @@ WILD = [
     Function(
         "dice loss",
         DiceLoss,
-        lambda probs, target, smooth=1.0: 1
-        - (2 * (probs * target).sum() + smooth) / (probs.sum() + target.sum() + smooth),
+        lambda probs, target, smooth=1.0: (
+            1 - (2 * (probs * target).sum() + smooth) / (probs.sum() + target.sum() + smooth)
+        ),
         lambda: (uniform(0, 4, 5), integers(1, 2, 4, 5).float()),
         Fault(
             "dprobs = -(2 * target * den - (2 * inter + ctx.smooth)) / den**2",
@@ -319,5 +322,6 @@ WILD = [
             "probs",
             "F6 F14",
         ),
+        {"grad_inputs": ["probs"]},
     ),
 ]

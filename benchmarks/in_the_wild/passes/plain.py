@@ -92,7 +92,7 @@ def attention_x_grad():
 
 
 def chain_gx():
-    a, b, c = torch.tensor(2.0, requires_grad=True), torch.tensor(-3.0, requires_grad=True), torch.tensor(10.0)
+    a, b, c = torch.tensor(0.5, requires_grad=True), torch.tensor(-3.0, requires_grad=True), torch.tensor(1.0)
     e = a * b
     d = e + c
     loss = torch.tanh(d * e)
@@ -181,7 +181,9 @@ WILD = [
         "k_grad",
         "k",
     ),
-    Pass("chain rule, gx", chain_gx, Fault("ge = (1 - loss**2) * d + gd", "ge = (1 - loss**2) * d", "e", "F6"), "ge", "e"),
+    Pass(
+        "chain rule, gx", chain_gx, Fault("ge = (1 - loss**2) * d + gd", "ge = (1 - loss**2) * d", "e", "F6"), "ge", "e"
+    ),
     Pass(
         "linear solve, x_bar",
         adjoint_x_bar,

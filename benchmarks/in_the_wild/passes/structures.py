@@ -145,15 +145,19 @@ WILD = [
     Pass(
         "gradients in a dictionary",
         gradients_in_a_dictionary,
-        Fault('grads["W1"] = X.t() @ (dh * (h > 0))', 'grads["W1"] = X.t() @ dh', "W1", "F16 F14"),
+        Fault('grads["W1"] = X.t() @ (dh * (h > 0))', 'grads["W1"] = X.t() @ dh', "params['W1']", "F16 F14"),
         "grads['W1']",
         "params['W1']",
     ),
     Pass(
         "parallel lists",
         parallel_lists,
-        Fault("grads.insert(0, activations[i].T @ delta)", "grads.append(activations[i].T @ delta)",
-              "weights[0] weights[1] weights[2] | weights[0] weights[2]", "F10 F9 F15"),  # fmt: skip
+        Fault(
+            "grads.insert(0, activations[i].T @ delta)",
+            "grads.append(activations[i].T @ delta)",
+            "weights[0] weights[2] | weights[0] w",
+            "F10 F9 F15",
+        ),  # fmt: skip
         "grads[0]",
         "weights[0]",
     ),
@@ -182,7 +186,7 @@ WILD = [
     Pass(
         "fused after staged",
         fused_after_staged,
-        Fault("dlogits_fast /= n", "dlogits_fast /= 5", "logits_fast | logits", "F8"),
+        Fault("dlogits_fast /= n", "dlogits_fast /= 5", "logits", "F8"),
         "dlogits_fast",
         "logits",
     ),
