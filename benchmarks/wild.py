@@ -5,10 +5,10 @@
     python benchmarks/wild.py --summary      the totals only
 
 Backproof judges as its users would ask it: `prove_function`, `check` or `prove`. Beside it stands what
-`torch.autograd.gradcheck` says of the same function in float64 (a pass that is written line by line in a notebook cannot
-be given to it). The right program is accepted, not judged (the gradient that the fault would spoil was not compared, and
-nothing is accused), or ACCUSED. Of the wrong one: caught, not judged, or CALLED PROVED; L: just the wrong input or line is
-named; C: its cause is. Only Backproof is held to goals; the exit status is 1 when it misses one.
+`torch.autograd.gradcheck` says of the same function in float64 (a pass that is written line by line in a notebook
+cannot be given to it). The right program is accepted, not judged (the gradient that the fault would spoil was not
+compared, and nothing is accused), or ACCUSED. Of the wrong one: caught, not judged, or CALLED PROVED; L: just the
+wrong input or line is named; C: its cause is. Only Backproof is held to goals; the exit status is 1 when it misses one.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from torch import Tensor
 class Fault(NamedTuple):
     """One line made wrong.
 
-    `guilty` are the values or inputs whose gradients are then at fault: "W b" both of them, "W | b" either. `causes` are
-    the codes of docs/faults.md that the author would accept, any of them; where there is none, none may be named.
+    `guilty` are the values or inputs whose gradients are then at fault: "W b" both of them, "W | b" either. `causes`
+    are the codes of docs/faults.md that the author would accept, any of them; where there is none, none may be named.
     """
 
     right: str

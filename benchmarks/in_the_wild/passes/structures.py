@@ -157,7 +157,7 @@ WILD = [
             "grads.append(activations[i].T @ delta)",
             "weights[0] weights[2] | weights[0] w",
             "F10 F9 F15",
-        ),  # fmt: skip
+        ),
         "grads[0]",
         "weights[0]",
     ),
