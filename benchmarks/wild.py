@@ -86,7 +86,7 @@ def by_gradcheck(entry: Entry) -> Said | None:
     given = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
     if any(not isinstance(one, Tensor) and not _plain(one) for one in given):
         return None  # tensors within lists and mappings are not perturbed
-    names = list(inputs) if isinstance(inputs, Mapping) else list(signature(entry.reference).parameters)
+    names = list(inputs) if isinstance(inputs, Mapping) else _parameters(entry.reference, len(given))
     needed = entry.options.get("grad_inputs", names)
     double = [_double(one) if name in needed else _double(one).detach() if isinstance(one, Tensor) else one
               for name, one in zip(names, given, strict=False)]  # fmt: skip
@@ -98,6 +98,14 @@ def by_gradcheck(entry: Entry) -> Said | None:
     except Exception as error:
         return Said(True, words=str(error))
     return Said(False, ok=True)
+
+
+def _parameters(function: Callable, count: int) -> list[str]:
+    """The names of its parameters; those of a built-in one, which hides them, are counted."""
+    try:
+        return list(signature(function).parameters)
+    except ValueError:
+        return [f"x{index}" for index in range(count)]
 
 
 def _plain(given: object) -> bool:
