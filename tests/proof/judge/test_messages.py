@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backproof.proof.check import check
 from backproof.proof.judge.judge import judge
 from backproof.proof.report.rows import Row, Verdict
 
@@ -117,3 +118,15 @@ def test_the_rounding_of_tanh_and_that_of_the_gradients_above() -> None:
     y = x.exp()
     names = dict(x=x, y=y, loss=y.sum())
     assert judged(names, x=lambda d: d * (1 + 1e-7))["x"].message == ""
+
+
+def test_errors_of_float16s_size_are_told_as_a_hint_and_no_cause() -> None:
+    x, y = torch.randn(6, 5), torch.randn(6, 5)
+    w = torch.randn(6, 5, requires_grad=True)
+    h = torch.tanh(w * x)
+    loss = (h * y).sum()
+    slope = 1 - torch.tanh((w * x).detach()) ** 2
+    halved = check(loss, dict(w=w, dw=y * x * slope.half().float()))["w"]
+    assert halved.cause is None and "all by no more than float16 rounds" in halved.message
+    coarser = check(loss, dict(w=w, dw=y * x * slope.bfloat16().float()))["w"]
+    assert coarser.culprit and "float16 rounds" not in coarser.message.replace("bfloat16", "")

@@ -133,6 +133,9 @@ def wrong_upstream(fault: Fault) -> Iterator[Finding]:
             sent = fault.through(part, other)
             if sent is None or not replaces(fault, part, sent[part.window]):
                 continue
+            blamed = fault.case.blames.found.get(name)
+            if label != name and blamed is not None and blamed.culprit and fault.name in _read_with(fault, name):
+                continue  # made from a wrong gradient beside it, it is as wrong, and needs no cause of its own
             why = (
                 f"{fault.name} is read by {part.reader}; your gradient is what {part.line} gives for "
                 f"{label}, to rounding."
@@ -145,6 +148,11 @@ def wrong_upstream(fault: Fault) -> Iterator[Finding]:
             head = value if label == name else f"{label} stands where {part.d} belongs"
             yield Finding(Cause.WRONG_TENSOR, head, why, f"replace {label} by {part.d}", part.whole(part.expected))
             return
+
+
+def _read_with(fault: Fault, name: str) -> set[str]:
+    """The values that some reader of this one reads as well."""
+    return {other for reader in fault.graph.readers.get(name, ()) for other in fault.graph.inputs_of(reader)}
 
 
 def _of_shape(fault: Fault, part: Part) -> Iterator[tuple[str, str, Tensor]]:

@@ -69,7 +69,19 @@ def _look(fault: Fault) -> str:
     """The next step where the cause is not known: what is wrong, and one element to follow by hand."""
     at = worst(fault.given, fault.expected.to(fault.given.dtype)).worst_index
     element = f", for one element, such as {list(at)}" if at else ""
+    if _like_float16(fault):
+        return f"{pattern(fault)}, all by no more than float16 rounds; look for what is converted on the way"
     return f"{pattern(fault)}; follow what comes back through {lines_of(fault, fault.readers[:2])}{element}"
+
+
+def _like_float16(fault: Fault) -> bool:
+    """Whether float32 numbers are off as if one factor on the way had been in float16: a hint, and no cause."""
+    if fault.given.dtype is not torch.float32:
+        return False
+    off = fault.difference.abs() / fault.expected.abs().clamp_min(torch.finfo(torch.float32).tiny)
+    return bool((off <= torch.finfo(torch.float16).eps).all()) and int((fault.difference > 0).sum()) in range(
+        1, fault.difference.numel()
+    )
 
 
 def _denominator_alone(found: tuple[Finding, ...]) -> bool:
