@@ -172,7 +172,7 @@ PAIRS = [
     ("dlogprobs[range(n), s.Yb] = -dloss", "db2 = dlogits.sum(0, keepdim=True)"),
     ("dbnbias = dhpreact.sum(0)", "dbngain = (s.bnraw * dhpreact).sum(0)"),
     ("dbnvar = 0.5 * (s.bnvar + EPSILON) ** -1.5 * dbnvar_inv", "dhprebn = dbndiff.clone()"),
-    ("dprobs = -dlogprobs / s.probs", "dhpreact = (s.h**2 - 1) * dh"),  # the two signs cancel
+    ("dprobs = -dlogprobs / s.probs", "dhpreact = (1 - s.h) * dh"),
 ]
 
 DOUBLES = {

@@ -18,6 +18,7 @@ from backproof.proof.report.words import listed
 _MOST = 60  # other tensors that are tried in one place; each costs a backward pass
 _MISPLACED = 6  # different numbers that stand clear of rounding: fewer may be alike by chance
 _CLEAR = 8  # times the rounding allowed
+_SAME_NUMBER = 64  # roundings of the number itself, whatever else is summed: half as many digits are another number
 _LARGE = 100_000  # elements above which blocks are not tried in every order: each of the 30 is a copy
 
 
@@ -73,8 +74,9 @@ def misplaced(fault: Fault) -> Iterator[Finding]:
     """got holds the numbers of the right gradient, at other places."""
     here, there = fault.got.flatten(), fault.expected.flatten()
     told_apart = there[there.abs() > _CLEAR * fault.allowed.flatten()].unique()
-    room = float(fault.allowed.max())
-    if len(told_apart) >= _MISPLACED and bool(((here.sort().values - there.sort().values).abs() <= room).all()):
+    mine, right = here.sort().values, there.sort().values
+    room = _SAME_NUMBER * torch.finfo(fault.given.dtype).eps * right.abs()
+    if len(told_apart) >= _MISPLACED and bool(((mine - right).abs() <= room).all()):
         yield Finding(
             Cause.SWAPPED_OR_TRANSPOSED,
             "it holds the right numbers at the wrong places",

@@ -85,8 +85,11 @@ def _like_float16(fault: Fault) -> bool:
 
 
 def _denominator_alone(found: tuple[Finding, ...]) -> bool:
-    """In a notebook a name may as well be assigned anew, by a second formula; one that forgets 1/n explains itself."""
-    return {finding.cause for finding in found} == {Cause.WRONG_DENOMINATOR}
+    """In a notebook a name may as well be assigned anew, by a second formula; one that forgets 1/n explains itself.
+
+    One that is divided once more is what `div_` after the use makes.
+    """
+    return all(one.cause is Cause.WRONG_DENOMINATOR and abs(one.factor or 0.0) > 1 for one in found) and bool(found)
 
 
 def _undecided(found: tuple[Finding, ...], causes: tuple[Cause, ...]) -> Finding:
