@@ -43,6 +43,9 @@ OTHER = RIGHT.flip(0)
         (numbers(2 * RIGHT, OTHER, RIGHT, WRONG_ABOVE), Known.DIFFERS),
         (numbers(RIGHT, 2 * RIGHT, OTHER, WRONG_ABOVE, as_used=RIGHT), Known.AS_USED),
         (numbers(torch.zeros(4), torch.full((4,), ALLOWED / 2)), Known.NOISE),
+        (numbers(1.9 * ALLOWED * torch.ones(4), torch.zeros(4)), Known.NOISE),
+        (numbers(2.1 * ALLOWED * torch.ones(4), torch.zeros(4)), Known.DIFFERS),
+        (numbers(1.9 * ALLOWED * torch.ones(4), torch.zeros(4), roots=WRONG_ABOVE), Known.DIFFERS),
     ],
 )
 def test_what_the_numbers_say(given: Numbers, known: Known) -> None:
