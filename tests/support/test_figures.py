@@ -31,6 +31,7 @@ EXACT_GIVEN = "dxhat and dinv: exact, given the rounding of the gradients above.
         ("  2.78e-01 at", "  2.80e-01 at"),
         ("got -2.96e-01", "got -2.97e-01"),
         (EXACT_GIVEN, ""),
+        (EXACT_GIVEN, "dpre differs by a fused multiply-add: PyTorch rounds dh*(1 - h*h) once\n  less.\n\n"),
         (EXACT_GIVEN, "dh, dW2, db2, ... (10 gradients): exact, given the rounding of the gradients\n  above.\n\n"),
     ],
 )
