@@ -68,6 +68,7 @@ LINES: dict[str, Callable[[], Tensor]] = {
     "LogSoftmax": lambda: leaf(4, 3, 5).log_softmax(-1),
     "Silu": lambda: functional.silu(leaf(4, 3)),
     "Gelu": lambda: functional.gelu(leaf(4, 3)),
+    "Mish": lambda: functional.mish(leaf(4, 3)),
     "NativeLayerNorm": lambda: functional.layer_norm(leaf(4, 3, 5), (3, 5), leaf(3, 5, seed=1)),
     "NativeBatchNorm": lambda: functional.batch_norm(leaf(4, 3, 5), None, None, leaf(3, seed=1), training=True),
     "NativeGroupNorm": lambda: functional.group_norm(leaf(4, 6, 5), 3, leaf(6, seed=1)),

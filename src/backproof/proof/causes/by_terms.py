@@ -36,7 +36,7 @@ def nothing(fault: Fault) -> Iterator[Finding]:
 
 def one_term(fault: Fault) -> Iterator[Finding]:
     """got = expected + (c - 1) · term, for one term out of several: c is 0, 2, -1, or fitted."""
-    terms = _telling(fault)
+    terms = telling(fault)
     if len(terms) < 2:
         return
     for term in (*fault.shares, *terms):
@@ -74,7 +74,7 @@ def _proportional(a: Tensor, b: Tensor) -> bool:
 
 def several_terms(fault: Fault) -> Iterator[Finding]:
     """got = the sum of c · term, two or more of them with c = 0, 2 or -1."""
-    terms = _telling(fault)
+    terms = telling(fault)
     if not 2 < len(terms) <= _TERMS:
         return
     for count in range(2, len(terms)):
@@ -158,7 +158,7 @@ def _counted(fault: Fault, term: Term, c: int) -> Finding:
     d = fault.case.d(term.reader)
     line = formula(fault.graph, term.reader)
     whole = any(t is term for t in fault.shares)
-    others = [t for t in _telling(fault) if t is not term and not (whole and t.reader == term.reader)]
+    others = [t for t in telling(fault) if t is not term and not (whole and t.reader == term.reader)]
     inside = any(t.path == term.path for t in others)
     what, back = f"the share that comes back through {_path(term)}", f"what flows back from {d} through {line}"
     if inside and term.within:
@@ -225,7 +225,7 @@ def _several(terms: Sequence[Term], chosen: Iterable[int]) -> str:
     return f"the shares that come back through {listed(list(names))}"
 
 
-def _telling(fault: Fault) -> list[Term]:
+def telling(fault: Fault) -> list[Term]:
     """The terms whose absence would show."""
     return [term for term in fault.terms if bool((term.tensor.abs() > fault.allowed).any())]
 

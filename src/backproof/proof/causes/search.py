@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from backproof.proof.causes import by_constants as constants
 from backproof.proof.causes import by_dimensions as dimensions
 from backproof.proof.causes import by_functions as factors
+from backproof.proof.causes import by_inner_factors as inner
 from backproof.proof.causes import by_matrices as matrices
 from backproof.proof.causes import by_monomials as monomials
 from backproof.proof.causes import by_omission as omission
@@ -43,6 +44,7 @@ GROUPS: tuple[tuple[Hypothesis, ...], ...] = (
     (places.overwritten,),
     (omission.terms_left_out,),
     (precision.summed,),
+    (inner.factor_of_a_term,),
     (monomials.two_strangers,),
 )
 

@@ -49,6 +49,13 @@ def gelu(node: Node, g: Tensor) -> tuple[Tensor, ...]:
     return g * (1 + t) / 2, g * x * (1 - t * t) * slope * (1 + 3 * cubic * x * x) / 2
 
 
+def mish(node: Node, g: Tensor) -> tuple[Tensor, ...]:
+    """y = x · t, t = tanh(softplus(x)): dx = g · (t + x (1 - t²) σ)"""
+    x = saved(node, "self")
+    t = torch.tanh(torch.nn.functional.softplus(x))
+    return g * t, g * x * (1 - t * t) * torch.sigmoid(x)
+
+
 def softmax(node: Node, g: Tensor) -> tuple[Tensor, ...]:
     """dx = p · (g - Σ p g)"""
     p = saved(node, "result")

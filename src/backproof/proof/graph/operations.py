@@ -68,6 +68,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "Sigmoid": Operation(rounded=_of_first(inner_terms.sigmoid)),
     "Silu": Operation(written=inner_terms.silu, rounded=_of_first(inner_terms.silu)),
     "Gelu": Operation(written=inner_terms.gelu, rounded=_of_first(inner_terms.gelu)),
+    "Mish": Operation(written=inner_terms.mish, rounded=_of_first(inner_terms.mish)),
     "Glu": Operation(rounded=_of_first(inner_terms.glu)),
     "Hardsigmoid": Operation(coarse={torch.float64: torch.finfo(torch.float32).eps}),  # 1/6 is kept in float32
     **dict.fromkeys(["Abs", "Clamp", "ClampMax", "ClampMin", "Copysign", "Cos", "Cosh", "Erf", "Exp", "Exp2"], _ALONE),
@@ -75,7 +76,7 @@ OPERATIONS: Mapping[str, Operation] = {
     **dict.fromkeys(["PreluKernel", "Relu", "Sign", "Sin", "Sinh", "Softshrink", "Threshold", "Where"], _ALONE),
     **dict.fromkeys(["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atan2", "Atanh", "Celu", "Elu"], _ALONE_UNKNOWN),
     **dict.fromkeys(["Erfc", "Erfinv", "Expm1", "Hardswish", "Hypot", "Lerp", "Lgamma"], _ALONE_UNKNOWN),
-    **dict.fromkeys(["Log1P", "LogSigmoid", "Logaddexp", "Logit", "Mish", "Sinc", "Softplus", "Tan"], _ALONE_UNKNOWN),
+    **dict.fromkeys(["Log1P", "LogSigmoid", "Logaddexp", "Logit", "Sinc", "Softplus", "Tan"], _ALONE_UNKNOWN),
     # losses
     **dict.fromkeys(["NllLoss", "NllLoss2D"], Operation(labels="target")),
     **dict.fromkeys(["HuberLoss", "MseLoss", "SmoothL1Loss"], _ALONE),
