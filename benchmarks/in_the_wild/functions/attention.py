@@ -221,7 +221,7 @@ WILD = [
         "flash attention",
         FlashAttention,
         lambda q, k, v, block: F.scaled_dot_product_attention(q, k, v, is_causal=True),
-        lambda: (normal(0, 2, 7, 4), normal(1, 2, 7, 4), normal(2, 2, 7, 4), 3),
+        lambda: (normal(0, 1, 5, 4), normal(1, 1, 5, 4), normal(2, 1, 5, 4), 3),
         Fault("for start in range(0, T, B):", "for start in range(0, T - B + 1, B):", "q k v", "F7"),
     ),
     Function(
