@@ -221,14 +221,14 @@ WILD = [
         "flash attention",
         FlashAttention,
         lambda q, k, v, block: F.scaled_dot_product_attention(q, k, v, is_causal=True),
-        lambda: (normal(0, 1, 5, 4), normal(1, 1, 5, 4), normal(2, 1, 5, 4), 3),
+        lambda: (normal(0, 1, 5, 2), normal(1, 1, 5, 2), normal(2, 1, 5, 2), 4),
         Fault("for start in range(0, T, B):", "for start in range(0, T - B + 1, B):", "q k v", "F7"),
     ),
     Function(
         "linear attention",
         LinearAttention,
         linear_attention,
-        lambda n=5: (normal(0, 2, n, 3), normal(1, 2, n, 3), normal(2, 2, n, 3)),
+        lambda: (normal(0, 2, 5, 3), normal(1, 2, 5, 3), normal(2, 2, 5, 3)),
         Fault("dfk = v @ dkv.mT + (dz * fq).sum(-2, keepdim=True)", "dfk = v @ dkv.mT", "k", "F6"),
     ),
     Function(

@@ -129,7 +129,7 @@ WILD = [
         "bilinear sampling",
         BilinearSample,
         bilinear_sample,
-        lambda n=6: (normal(0, 2, 4, 5), 0.2 + 2.6 * uniform(1, n, 2)),
+        lambda: (normal(0, 2, 4, 5), 0.2 + 2.6 * uniform(1, 6, 2)),
         Fault(
             "dx = (grad * ((1 - wy) * (v01 - v00) + wy * (v11 - v10))).sum(0)",
             "dx = (grad * (wy * (v01 - v00) + (1 - wy) * (v11 - v10))).sum(0)",
