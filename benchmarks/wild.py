@@ -92,7 +92,8 @@ def by_gradcheck(entry: Entry) -> Said | None:
               for name, one in zip(names, given, strict=False)]  # fmt: skip
     if not any(isinstance(one, Tensor) and one.requires_grad for one in double):
         return None
-    call: Callable = getattr(entry.function, "apply", entry.function)
+    function = entry.function
+    call: Callable = function.apply if isinstance(function, type) else function  # a module has an `apply` of its own
     try:
         torch.autograd.gradcheck(call, double)
     except Exception as error:

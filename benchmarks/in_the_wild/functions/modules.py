@@ -145,7 +145,7 @@ WILD = [
         Fault(
             "flat = grad.reshape(-1, weight.shape[0])",
             "flat = grad.view(-1, weight.shape[0])",
-            "input weight bias | x0 x1 x2",
+            "input weight bias | x0 x1 x2 | output",
             "F2",
         ),
         hidden="an upstream gradient that is not contiguous",
@@ -187,7 +187,7 @@ WILD = [
         ReverseGradient,
         lambda x, lam: x.clone(),
         lambda n=4: (normal(0, n, 3), 0.5),
-        Fault("return grad.neg() * ctx.lam, None", "return grad.neg_() * ctx.lam, None", "x", "F3"),
+        Fault("return grad.neg() * ctx.lam, None", "return grad.neg_() * ctx.lam, None", "x | output", "F3"),
         {"meant": {"x": lambda g: -0.5 * g}},
         "the upstream gradient is read by others afterwards",
     ),

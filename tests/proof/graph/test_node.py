@@ -15,6 +15,7 @@ from backproof.proof.graph.node import (
     consulted,
     dtype_at,
     is_custom,
+    is_followed,
     kind,
     leaf_was_written,
     leaves_behind,
@@ -163,3 +164,18 @@ def test_words_for_a_leaf_that_is_written_into() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.ones(2, requires_grad=True).mul_(2)
     assert leaf_was_written(caught.value) and not leaf_was_written(RuntimeError("else")) and not leaf_was_written(None)
+
+
+@pytest.mark.parametrize("leaf", [True, False])
+def test_a_view_made_without_a_graph_is_not_followed(leaf: bool) -> None:
+    x = torch.randn(3, 4, requires_grad=True)
+    value = x if leaf else x * 2
+    with torch.no_grad():
+        part = value[1:]
+    assert part.requires_grad  # so PyTorch says
+    assert not is_followed(part)
+    assert is_followed(value) and is_followed(value[1:]) and not is_followed(value.detach())
+
+
+def test_a_part_of_a_tensor_that_is_a_leaf_itself_is_followed() -> None:
+    assert is_followed(torch.zeros(4)[1:].requires_grad_())

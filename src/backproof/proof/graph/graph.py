@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from backproof.proof.graph.node import Node, Place, consumed, is_leaf, place, saved_value_changed
+from backproof.proof.graph.node import Node, Place, consumed, is_followed, is_leaf, place, saved_value_changed
 from backproof.proof.graph.operations import operation
 
 OUTPUT = "the output"  # what an output without a name is called
@@ -97,7 +97,7 @@ class Graph:
 def trace(values: Mapping[str, Tensor], output: Tensor, upstream: Tensor | None = None) -> Graph:
     """Walks back from `output`. Values that autograd does not follow, such as integers, get no place."""
     places = {
-        name: place(value) for name, value in values.items() if value.requires_grad and value.layout is torch.strided
+        name: place(value) for name, value in values.items() if is_followed(value) and value.layout is torch.strided
     }
     root = place(output)
     output_name = next((name for name, at in places.items() if at == root), OUTPUT)

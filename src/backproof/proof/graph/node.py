@@ -25,6 +25,20 @@ PreHook = Callable[[Arriving], Arriving | None]
 PostHook = Callable[[Arriving, Arriving], Arriving | None]  # what leaves the node, and what arrived
 
 
+def is_followed(value: Tensor) -> bool:
+    """Whether a gradient of the value has a place to arrive at.
+
+    A view that was made under `torch.no_grad()` says that it requires a gradient, and is in no graph.
+    """
+    if not (value.requires_grad and value.grad_fn is None and value._is_view()):
+        return value.requires_grad
+    try:
+        place(value)
+    except AssertionError:  # PyTorch's word for it
+        return False
+    return True
+
+
 def place(value: Tensor) -> Place:
     """Where the gradient of `value`, as it is now, arrives."""
     with torch._C.DisableTorchFunctionSubclass():  # a subclass would put a node of its own before a leaf
@@ -153,7 +167,7 @@ def leaves_behind(values: Iterable[Tensor]) -> Iterator[Tensor]:
 
 def nodes_behind(values: Iterable[Tensor]) -> Iterator[Node]:
     """All nodes that a backward pass from these values would reach."""
-    stack = list({place(value)[0] for value in values if value.requires_grad})
+    stack = list({place(value)[0] for value in values if is_followed(value)})
     seen = set(stack)
     while stack:
         node = stack.pop()

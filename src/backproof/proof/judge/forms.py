@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph, replaces_a_used_one
-from backproof.proof.graph.node import dense, version
+from backproof.proof.graph.node import dense, is_followed, version
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Applicability
 from backproof.proof.report.words import listed
@@ -70,7 +70,7 @@ def form_of(graph: Graph, name: str, value: Tensor | None, gradient: Tensor | No
     if gradient is not None and (gradient.is_nested or gradient.is_quantized):
         kind = "nested" if gradient.is_nested else "quantized"
         return Form(Known.NOT_ORDINARY, f"{d} is not judged: it is {kind}, and {name} an ordinary tensor.")
-    if not value.requires_grad:
+    if not is_followed(value):
         return Form(
             Known.NO_GRAPH,
             f"{d} is not judged: {name} has no graph, so nothing tells what its gradient should be.\n  next: call "

@@ -8,6 +8,7 @@ from backproof.proof.causes.case import Case
 from backproof.proof.graph.formula import formula
 from backproof.proof.graph.recompute import changed_since, names_of
 from backproof.proof.judge.reused import reused
+from backproof.proof.judge.step_before import of_the_step_before
 from backproof.proof.report.certainty import Applicability
 from backproof.proof.report.report import Report
 from backproof.proof.report.rows import Row, Verdict
@@ -42,11 +43,15 @@ def before_the_change(rows: list[Row], case: Case) -> tuple[list[Row], list[str]
 
 
 def look_again(row: Row, blamed: Blame | None, case: Case, alone: Callable[[tuple[str, str]], Report]) -> Row:
-    """A culprit without a cause: it may be a formula for several steps at once, or not be meant for this value.
+    """A culprit may be right for the step before; one without a cause a formula for several steps, or of another value.
 
     `alone` judges a gradient and an upstream one, as if there were no others.
     """
-    if not (row.culprit and blamed is not None and row.verdict is Verdict.WRONG) or row.cause or row.candidates:
+    if not (row.culprit and blamed is not None and row.verdict is Verdict.WRONG):
+        return row
+    if not case.whole_pass and (judged := of_the_step_before(row, blamed, case)) is not None:
+        return judged
+    if row.cause or row.candidates:
         return row
     for upstream in case.graph.collapsed(row.name):
         again = alone((row.name, upstream))[row.name]

@@ -57,8 +57,12 @@ def kept_in(namespace: Mapping[str, Any]) -> Kept:
     sources = {name: entries for name, entries in mappings.items() if not _OF_GRADIENTS.match(name)}
     for name in mappings.keys() - sources.keys():
         _take_mapping(kept, name, mappings[name], sources)
-    for name in [name for name in lists if _OF_GRADIENTS.match(name)]:
-        _take_list(kept, name, lists)
+    for name in lists:
+        if _OF_GRADIENTS.match(name):
+            _take_list(kept, name, lists)
+    steps = {name: entries for name, thing in own.items() if (entries := _steps(thing))}
+    for name, entries in steps.items():
+        _take_steps(kept, name, entries, steps)
     return kept
 
 
@@ -178,6 +182,40 @@ def _take_list(kept: Kept, called: str, lists: Mapping[str, Any]) -> None:
         kept.values[name] = value
         kept.settled.append(Settled(name, f"{called}[{index}]", gradient))
     kept.notes.append(f"gradients are taken from {called}, in the order of {source}.")
+
+
+def _steps(thing: Any) -> dict[int, Any]:
+    """The tensors or arrays of a list, or of a dictionary whose keys are whole numbers, by their index."""
+    if isinstance(thing, list | tuple) and not hasattr(thing, "_fields"):
+        thing = dict(enumerate(thing))
+    if (
+        not isinstance(thing, Mapping)
+        or not 0 < len(thing) <= _LARGEST
+        or not all(isinstance(key, int) for key in thing)
+    ):
+        return {}
+    return {key: one for key, one in thing.items() if isinstance(one, Tensor | np.ndarray)}
+
+
+def _take_steps(kept: Kept, called: str, entries: Mapping[int, Any], steps: Mapping[str, Mapping[int, Any]]) -> None:
+    """`dhs[t]` belongs to `hs[t]`, where that wants a gradient; a state before the first step often does not."""
+    strong = [convention for convention in USUAL if not convention.weak]
+    sources = dict.fromkeys(reading.base for reading in readings(called, steps, strong) if not reading.version)
+    if len(sources) != 1:
+        return
+    (source,) = sources
+    taken = False
+    for index, gradient in entries.items():
+        value = steps[source].get(index)
+        if not isinstance(value, Tensor):
+            kept.unjudged.append(f"{called}[{index}] (there is no tensor {source}[{index}])")
+        elif value.requires_grad:
+            name = kept.name_of(value) or f"{source}[{index}]"
+            kept.values[name] = value
+            kept.settled.append(Settled(name, f"{called}[{index}]", gradient))
+            taken = True
+    if taken:
+        kept.notes.append(f"gradients are taken from {called}, step by step as in {source}.")
 
 
 def _same_shapes(values: Any, gradients: Any) -> bool:

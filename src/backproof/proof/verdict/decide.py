@@ -86,6 +86,7 @@ class Known(Enum):
     # what else explains the numbers
     PART_OF_A_TWIN = Verdict.NOT_TESTABLE, False, "one tensor has two names, and this is the share of one of them"
     CHANGED_SINCE = Verdict.NOT_TESTABLE, False, "a tensor that it depends on was changed after the output was computed"
+    OF_THE_STEP_BEFORE = Verdict.ROUNDING, False, "right for what its value's own operation takes, under the same name"
     NAME_REUSED = Verdict.NOT_TESTABLE, False, "its name may stand for another tensor than its value's does"
     READ_DAMAGE = Verdict.INHERITED, False, "right for what it read, which another line had changed in place"
     SHOWN_BY_A_REPLAY = Verdict.WRONG, True, "a second run, under other conditions, shows that its line is wrong"
