@@ -13,7 +13,9 @@ WITHIN = 0.01  # reports show three digits: it is one unit in the last of them
 ROUNDING = 1e-5  # float32 rounds numbers of order one, and short sums of them, by less
 
 _RIGHT = re.compile(r"^(  \S+) +(?:exact +0|rounding +(\S+))$", re.MULTILINE)
-_EXACT_GIVEN = re.compile(r"[\w, ]+(\.\.\. \(\d+ gradients\))?: exact, given the rounding of the gradients above\.")
+_EXACT_GIVEN = re.compile(
+    r"[\w, .\[\]'\"]+(\.\.\. \(\d+ gradients\))?: exact, given the rounding of the gradients above\."
+)
 _FUSED = re.compile(r"\w+ differs by a fused multiply-add: .*")
 _NUMBER = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?(?:e[+-]\d+)?)(?!\w)")
 
