@@ -92,3 +92,12 @@ def test_a_check_after_the_update_accuses_nobody_and_says_why() -> None:
 def test_without_an_update_a_wrong_line_is_still_accused() -> None:
     names = trained(lambda p, g: None, wrong=1.7)
     assert [row.name for row in check(names["loss"], names).culprits] == ["h"]
+
+
+@pytest.mark.parametrize(("roundings", "changed"), [(14, False), (18, True)])
+def test_a_value_as_far_off_as_another_order_of_its_terms_is_the_same(roundings: int, changed: bool) -> None:
+    x = torch.ones(3, requires_grad=True)
+    y = x * torch.full((3,), 2.0)
+    y.detach().add_(roundings * torch.finfo(torch.float32).eps * 2)
+    loss = y.sum()
+    assert (list(changed_since(trace({"x": x, "y": y}, loss))) == ["y"]) == changed

@@ -67,3 +67,17 @@ def test_three_operations_have_to_be_alike(monkeypatch: pytest.MonkeyPatch, dept
     given = torch.tensor([1.0, 3.0, -2.0, 0.5])
     report = check((h**3).sum(), dict(x=x, h=h, dh=given, dx=torch.ones(4)))
     assert report["h"].culprit is judged
+
+
+@pytest.mark.parametrize(
+    ("off", "alike"), [(0.9e-4, True), (1.2e-4, False), (-0.9e-4, True), (-1.2e-4, False), (1.0, False)]
+)
+def test_the_gradient_of_an_earlier_step_is_known_by_four_digits(off: float, alike: bool) -> None:
+    gradient = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    assert module._same(gradient * (1 + off), gradient) == alike
+
+
+@pytest.mark.parametrize(("least", "alike"), [(0.9e-7, True), (1.2e-7, False)])
+def test_beside_a_zero_what_is_smaller_than_rounding_is_one(least: float, alike: bool) -> None:
+    gradient = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    assert module._same(gradient + torch.tensor([0.0, least], dtype=torch.float64), gradient) == alike

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from backproof.proof.check import check
 from backproof.proof.graph.graph import trace
+from backproof.proof.graph.node import place
 from backproof.proof.graph.passes import forced
 from backproof.proof.report.rows import PROVED, Verdict
 from backproof.proof.verdict import yardstick as module
 from backproof.proof.verdict.glance import glance
-from backproof.proof.verdict.measured import REPLAYS, measured
+from backproof.proof.verdict.measured import REPLAYS, _after, _before, _Chance, measured
 from backproof.proof.verdict.yardstick import yardsticks
 
 EPS = torch.finfo(torch.float32).eps
@@ -209,3 +210,31 @@ def test_thousands_of_steps() -> None:
     names = dict(W=W)
     assert not glance(names, {"W": right * (1 + 1e-6)}, loss, None).faults
     assert glance(names, {"W": -2 * right}, loss, None).faults == {"W"}
+
+
+def spread(hook: Callable, sent: Tensor) -> float:
+    """How far, in the root mean square, a hook moves what arrives, relative to that."""
+    (moved,) = hook((sent,))
+    return float(((moved - sent) / sent).double().square().mean().sqrt())
+
+
+def test_what_arrives_is_off_by_the_root_of_the_roundings_to_come_and_made() -> None:
+    x = torch.randn(30, 8, requires_grad=True)
+    y = x @ draw(8, 400)  # going back, 400 terms are summed
+    (node, _), sent = place(y), torch.ones(30, 400, dtype=torch.float64)
+    chance, onwards = _Chance(torch.Generator().manual_seed(0)), 400
+    for last, given, sums in (({}, {}, 1.0), ({(node, 0): 500.0}, {}, 500.0), ({(node, 0): 500.0}, {0: sent}, 0.0)):
+        got = spread(_before(node, given, last, 1e-4, chance), sent)
+        assert got == pytest.approx(1e-4 * (sums + onwards) ** 0.5, rel=0.05)
+
+
+def test_what_an_operation_subtracts_inside_is_off_by_its_own_terms() -> None:
+    x = torch.full((2000,), 3.0, dtype=torch.float64, requires_grad=True)
+    node, _ = place(torch.tanh(x))  # 1 - h² is 0.0099, of terms that are 1
+    arriving = torch.ones(2000, dtype=torch.float64)
+    leaving = arriving * (1 - torch.tanh(x.detach()) ** 2)
+    hook = _after(node, (), 1e-6, _Chance(torch.Generator().manual_seed(0)))
+    (moved,) = hook((leaving,), (arriving,))
+    assert float((moved - leaving).square().mean().sqrt()) == pytest.approx(1e-6 * 2**0.5, rel=0.05)
+    (kept,) = hook((leaving[:5],), (arriving,))  # terms of another shape say nothing of it
+    assert torch.equal(kept, leaving[:5])
