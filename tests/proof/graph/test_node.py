@@ -146,7 +146,8 @@ class Asking(torch.autograd.Function):
 def test_what_a_function_asks_of_needs_input_grad(asks: Any, asked: set[int]) -> None:
     function = type("Asks", (Asking,), {"asks": staticmethod(asks)})
     x, w, m = torch.ones(2, requires_grad=True), torch.ones(2), torch.ones(2, requires_grad=True)
-    node = function.apply(x, 3, w, m).grad_fn
+    y = function.apply(x, 3, w, m)  # kept: PyTorch 2.6 drops what was saved with the last output
+    node = y.grad_fn
     assert is_custom(node)
     assert consulted(node, [torch.ones(2)]) == asked == consulted(node, [None])
     assert arguments_of(node) == {0: place(x), 3: place(m)}

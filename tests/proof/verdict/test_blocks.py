@@ -19,7 +19,7 @@ from backproof.proof.verdict.yardstick import yardsticks
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a thousand elements were a large tensor."""
-    monkeypatch.setattr(module, "_PIECE", 100)
+    monkeypatch.setattr(module, "PIECE", 100)
     monkeypatch.setattr(blame_module, "LARGE", 400)
 
 

@@ -14,6 +14,7 @@ from backproof.proof.graph.formula import formula
 from backproof.proof.report.certainty import Applicability
 from backproof.proof.report.rows import Evidence, Row
 from backproof.proof.report.words import listed
+from backproof.proof.verdict.blocks import PIECE
 
 
 def told(row: Row, fault: Fault, finding: Finding | None, unknown: str = "") -> Row:
@@ -61,12 +62,16 @@ def ranges(indices: list[int], most: int = 6) -> str:
 
 def worst(got: Tensor, expected: Tensor) -> Evidence:
     """The element that differs most; where something is not finite, the first such element."""
-    a, b = got.detach().double(), expected.detach().double()
-    difference = (a - b).abs()
-    difference = torch.where(a.isfinite() | ~b.isfinite(), difference.nan_to_num(0.0, 0.0, 0.0), torch.inf)
-    flat = int(difference.argmax()) if difference.numel() else 0
-    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), difference.shape)) if a.dim() else ()
-    return Evidence(index, float(a[index]), float(b[index]), got.detach().cpu(), expected.detach().cpu())
+    a, b = got.detach(), expected.detach()
+    largest, flat, at = -1.0, 0, 0
+    for one, other in zip(a.reshape(-1).split(PIECE), b.reshape(-1).split(PIECE), strict=True):
+        difference = (one.double() - other.double()).abs()
+        difference = torch.where(one.isfinite() | ~other.isfinite(), difference.nan_to_num(0.0, 0.0, 0.0), torch.inf)
+        if difference.numel() and float(difference.max()) > largest:
+            largest, flat = float(difference.max()), at + int(difference.argmax())
+        at += one.numel()
+    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), a.shape)) if a.dim() else ()
+    return Evidence(index, float(a[index]), float(b[index]), a.cpu(), b.cpu())
 
 
 def lines_of(fault: Fault, readers: Iterable[str] | None = None) -> str:

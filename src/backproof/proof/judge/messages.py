@@ -14,11 +14,13 @@ from backproof.proof.causes.wording import lines_of, told, worst
 from backproof.proof.graph.node import consumed
 from backproof.proof.graph.operations import operation
 from backproof.proof.judge import unreachable as reach
+from backproof.proof.judge.large import explain_large
 from backproof.proof.report.cause import Cause
 from backproof.proof.report.certainty import Certainty
 from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.report.words import listed, number
 from backproof.proof.verdict.blame import Blame
+from backproof.proof.verdict.blocks import LARGE
 from backproof.proof.verdict.decide import Known, ruled
 
 
@@ -43,6 +45,8 @@ def explain(row: Row, blamed: Blame, case: Case) -> Row:
 
 
 def _culprit(row: Row, blamed: Blame, case: Case) -> Row:
+    if blamed.verdict is Verdict.WRONG and blamed.numbers.got.numel() > LARGE:
+        return explain_large(row, blamed, case)
     fault = Fault(case, blamed)
     if blamed.verdict is Verdict.NOT_FINITE:
         return told(row, fault, _not_finite(fault))

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-_PIECE = 1 << 20  # elements
-LARGE = 4 * _PIECE  # from here on memory counts for more than the time of a pass
+PIECE = 1 << 20  # elements
+LARGE = 4 * PIECE  # from here on memory counts for more than the time of a pass
 
 
 def blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Views of tensors of one shape, piece by piece; of small ones, the tensors themselves."""
     count = tensors[0].numel()
-    if count <= _PIECE:
+    if count <= PIECE:
         yield tensors
         return
     dim = max(range(tensors[0].dim()), key=tensors[0].size)
-    pieces = -(-count // _PIECE)
+    pieces = -(-count // PIECE)
     for parts in zip(*(tensor.chunk(pieces, dim) for tensor in tensors), strict=True):
         yield from blocks(*parts)
