@@ -16,6 +16,10 @@ from backproof.proof.report.words import listed
 from backproof.proof.verdict.blame import Blame
 from backproof.proof.verdict.decide import Known, ruled
 
+# Values that a fused formula may begin from, nearest first, each judged anew: from its loss to the logits of the
+# lecture there are three, and in a long chain there would be hundreds.
+_FUSED = 4
+
 
 def before_the_change(rows: list[Row], case: Case) -> tuple[list[Row], list[str]]:
     """Acquits whom today's tensors accuse, where they are no longer those that the output was computed from."""
@@ -53,7 +57,7 @@ def look_again(row: Row, blamed: Blame | None, case: Case, alone: Callable[[tupl
         return judged
     if row.cause or row.candidates:
         return row
-    for upstream in case.graph.collapsed(row.name):
+    for upstream in case.graph.collapsed(row.name)[:_FUSED]:
         again = alone((row.name, upstream))[row.name]
         if again.culprit and again.cause:
             return again
