@@ -60,7 +60,10 @@ def pair_up(namespace: Mapping[str, Any], loss: object, conventions: tuple[Conve
     pairs = Pairs(dict(found.values))
     candidates = found.gradients
     asked = USUAL if conventions is None else conventions
-    read = {called: _readings(called, one, pairs.values, asked) for called, one in candidates.items()}
+    last_names = {
+        head: _last_names(pairs.values, head) for head in {called.rpartition(".")[0] for called in candidates}
+    }
+    read = {called: _readings(called, one, pairs.values, last_names, asked) for called, one in candidates.items()}
     taken = _taken(read) if conventions is None else conventions
     for called, gradient in candidates.items():
         fits = [reading for reading in read[called] if reading.convention in taken]
@@ -79,11 +82,15 @@ def pair_up(namespace: Mapping[str, Any], loss: object, conventions: tuple[Conve
 
 
 def _readings(
-    called: str, gradient: Any, values: Mapping[str, Tensor], conventions: tuple[Convention, ...]
+    called: str,
+    gradient: Any,
+    values: Mapping[str, Tensor],
+    last_names: Mapping[str, Mapping[str, None]],
+    conventions: tuple[Convention, ...],
 ) -> list[Reading]:
     head, _, last = called.rpartition(".")
     found = []
-    for reading in readings(last, _last_names(values, head), conventions):
+    for reading in readings(last, last_names[head], conventions):
         name = f"{head}.{reading.base}" if head else reading.base
         if reading.convention.weak and not _is_surely_one(gradient, values[name]):
             continue
