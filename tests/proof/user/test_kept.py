@@ -61,3 +61,12 @@ def test_lists_of_other_names_and_of_other_things_are_nobodys() -> None:
     assert not kept_in({"hs": names["hs"], "ds": names["dhs"]}).settled
     assert not kept_in({"hs": names["hs"], "dhs": [1.0, 2.0]}).settled
     assert not kept_in({"hs": names["hs"], "dhs": dict.fromkeys("ab", names["hs"][1])}).settled
+
+
+def test_a_list_that_belongs_to_another_by_its_kind_and_by_its_name_is_judged_once() -> None:
+    x = torch.ones(3, 2)
+    params = [torch.ones(2, 2, requires_grad=True), torch.ones(2, requires_grad=True)]
+    loss = (x @ params[0] + params[1]).sum()
+    dparams = [torch.full((2, 2), 3.0), torch.full((2,), 3.0)]
+    report = check(loss, {"params": params, "dparams": dparams})
+    assert report.ok and [row.name for row in report.rows] == ["params[1]", "params[0]"]

@@ -20,6 +20,7 @@ _OF_GRADIENTS = re.compile(
 )
 Sources = Mapping[str, Mapping[str, Any]]  # dictionaries of values, by their names
 
+_STRONG = tuple(convention for convention in USUAL if not convention.weak)
 _LARGEST = 4096  # entries of a container that are looked at; larger ones are data
 
 
@@ -41,6 +42,12 @@ class Kept:
     unjudged: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def settle(self, value: Tensor, place: str, label: str, gradient: Any) -> None:
+        """The gradient is that of the value, which is called by its place where it has no name of its own."""
+        name = self.name_of(value) or place
+        self.values[name] = value
+        self.settled.append(Settled(name, label, gradient))
+
     def name_of(self, tensor: Tensor) -> str | None:
         return next((name for name, value in self.values.items() if value is tensor), None)
 
@@ -57,12 +64,11 @@ def kept_in(namespace: Mapping[str, Any]) -> Kept:
     sources = {name: entries for name, entries in mappings.items() if not _OF_GRADIENTS.match(name)}
     for name in mappings.keys() - sources.keys():
         _take_mapping(kept, name, mappings[name], sources)
-    for name in lists:
-        if _OF_GRADIENTS.match(name):
-            _take_list(kept, name, lists)
+    for name in [name for name in lists if _OF_GRADIENTS.match(name)]:
+        _take_list(kept, name, lists)
     steps = {name: entries for name, thing in own.items() if (entries := _steps(thing))}
-    for name, entries in steps.items():
-        _take_steps(kept, name, entries, steps)
+    for name in [name for name in steps if not _OF_GRADIENTS.match(name)]:
+        _take_steps(kept, name, steps)
     return kept
 
 
@@ -178,41 +184,33 @@ def _take_list(kept: Kept, called: str, lists: Mapping[str, Any]) -> None:
         return
     (source,) = distinct.values()
     for index, (value, gradient) in enumerate(zip(lists[source], gradients, strict=True)):
-        name = kept.name_of(value) or f"{source}[{index}]"
-        kept.values[name] = value
-        kept.settled.append(Settled(name, f"{called}[{index}]", gradient))
+        kept.settle(value, f"{source}[{index}]", f"{called}[{index}]", gradient)
     kept.notes.append(f"gradients are taken from {called}, in the order of {source}.")
 
 
 def _steps(thing: Any) -> dict[int, Any]:
     """The tensors or arrays of a list, or of a dictionary whose keys are whole numbers, by their index."""
-    if isinstance(thing, list | tuple) and not hasattr(thing, "_fields"):
-        thing = dict(enumerate(thing))
-    if (
-        not isinstance(thing, Mapping)
-        or not 0 < len(thing) <= _LARGEST
-        or not all(isinstance(key, int) for key in thing)
-    ):
+    if not isinstance(thing, list | tuple | Mapping) or hasattr(thing, "_fields") or len(thing) > _LARGEST:
         return {}
-    return {key: one for key, one in thing.items() if isinstance(one, Tensor | np.ndarray)}
+    entries = dict(thing) if isinstance(thing, Mapping) else dict(enumerate(thing))
+    if not all(isinstance(key, int) for key in entries):
+        return {}
+    return {key: one for key, one in entries.items() if isinstance(one, Tensor | np.ndarray)}
 
 
-def _take_steps(kept: Kept, called: str, entries: Mapping[int, Any], steps: Mapping[str, Mapping[int, Any]]) -> None:
+def _take_steps(kept: Kept, called: str, steps: Mapping[str, Mapping[int, Any]]) -> None:
     """`dhs[t]` belongs to `hs[t]`, where that wants a gradient; a state before the first step often does not."""
-    strong = [convention for convention in USUAL if not convention.weak]
-    sources = dict.fromkeys(reading.base for reading in readings(called, steps, strong) if not reading.version)
+    sources = dict.fromkeys(reading.base for reading in readings(called, steps, _STRONG) if not reading.version)
     if len(sources) != 1:
         return
     (source,) = sources
     taken = False
-    for index, gradient in entries.items():
+    for index, gradient in steps[called].items():
         value = steps[source].get(index)
         if not isinstance(value, Tensor):
             kept.unjudged.append(f"{called}[{index}] (there is no tensor {source}[{index}])")
         elif value.requires_grad:
-            name = kept.name_of(value) or f"{source}[{index}]"
-            kept.values[name] = value
-            kept.settled.append(Settled(name, f"{called}[{index}]", gradient))
+            kept.settle(value, f"{source}[{index}]", f"{called}[{index}]", gradient)
             taken = True
     if taken:
         kept.notes.append(f"gradients are taken from {called}, step by step as in {source}.")
