@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mutants import replaced
+
 
 class Fault(NamedTuple):
     """One line made wrong.
@@ -38,10 +40,7 @@ class Fault(NamedTuple):
 
 
 class Function(NamedTuple):
-    """A function with a backward pass of its own beside a plain reference: judged with `prove_function`.
-
-    `hidden` is what the fault needs to be seen, where the gradients of one call in float64 are right.
-    """
+    """A function with a backward pass of its own beside a plain reference: judged with `prove_function`."""
 
     name: str
     function: Any
@@ -49,7 +48,6 @@ class Function(NamedTuple):
     inputs: Callable
     fault: Fault
     options: Mapping[str, Any] = {}
-    hidden: str = ""
 
 
 class Pass(NamedTuple):
@@ -85,20 +83,9 @@ def wrong(entry: Entry, module: ModuleType) -> Any:
     source = Path(str(module.__file__)).read_text(encoding="utf-8")
     begin = source.index("\nWILD")  # the table quotes the line once more
     program, table = source[:begin], source[begin:]
-    fault = entry.fault
-    found = program.count(f" {fault.right}\n")
-    if found != 1:
-        raise ValueError(
-            f"{entry.name}: the line {fault.right!r} must stand in the file once, and is there {found} times"
-        )
-    text = program.replace(f" {fault.right}\n", f" {fault.wrong}\n") + table
+    text = replaced(program, entry.fault.right, entry.fault.wrong) + table
     path = f"{module.__file__} with the fault of {entry.name}"
-    linecache.cache[path] = (
-        len(text),
-        None,
-        text.splitlines(keepends=True),
-        path,
-    )  # so that a traceback shows its lines
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)  # so a traceback shows its lines
     spoilt = ModuleType(module.__name__)
     spoilt.__file__ = path
     exec(compile(text, path, "exec"), spoilt.__dict__)

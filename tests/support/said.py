@@ -61,8 +61,9 @@ class Program(NamedTuple):
 
 def programs() -> Iterator[Program]:
     for found in [one for one in entries() if one.entry.name not in _OTHERWISE]:
-        for kind, entry in (("right", found.entry), ("wrong", found.wrong())):
-            yield Program(f"wild_{found.family}", f"{found.entry.name}, {kind}", lambda entry=entry: _of_entry(entry))
+        title, right = f"wild_{found.family}", found.entry
+        yield Program(title, f"{right.name}, right", lambda right=right: _of_entry(right))
+        yield Program(title, f"{right.name}, wrong", lambda found=found: _of_entry(found.wrong()))
     for network in networks():
         large = "ninja" in network
         for mutant in [one for one in mutants(network) if not (large and one.needs_reruns)][::EVERY]:

@@ -148,7 +148,6 @@ WILD = [
             "input weight bias | x0 x1 x2 | output",
             "F2",
         ),
-        hidden="an upstream gradient that is not contiguous",
     ),
     Function(
         "lora linear",
@@ -189,6 +188,5 @@ WILD = [
         lambda n=4: (normal(0, n, 3), 0.5),
         Fault("return grad.neg() * ctx.lam, None", "return grad.neg_() * ctx.lam, None", "x | output", "F3"),
         {"meant": {"x": lambda g: -0.5 * g}},
-        "the upstream gradient is read by others afterwards",
     ),
 ]

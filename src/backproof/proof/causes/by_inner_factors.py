@@ -14,7 +14,6 @@ from backproof.proof.causes.fault import Fault
 from backproof.proof.graph.formula import formula
 from backproof.proof.report.cause import Cause
 
-_ENOUGH = 6  # elements, as for all formulas that are searched: of fewer, some factor fits by chance
 _OF_THE_VALUE: Mapping[str, Callable[[Tensor], Tensor]] = {
     "{}": lambda x: x,
     "sigmoid({})": torch.sigmoid,
@@ -26,7 +25,7 @@ _OF_THE_VALUE: Mapping[str, Callable[[Tensor], Tensor]] = {
 def factor_of_a_term(fault: Fault) -> Iterator[Finding]:
     """got = expected - term + term · X, or term / X, for one of several terms and an X that the line may hold."""
     terms = telling(fault)
-    if len(terms) < 2 or fault.informative < _ENOUGH or not fault.precise:
+    if len(terms) < 2 or not fault.bears_search:
         return
     for term in terms:
         rest = fault.expected - term.tensor

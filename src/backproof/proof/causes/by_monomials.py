@@ -18,7 +18,6 @@ from backproof.proof.causes.fault import Fault
 from backproof.proof.causes.monomial_fit import Bench, Column, Monomial, benches, power_of
 from backproof.proof.report.cause import Cause
 
-_ENOUGH = 6  # elements, for formulas far from the right one: fewer fit some pair of powers
 _POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1.5, -1.5)
 _ELSEWHERE = ", as in the derivative of a different forward pass"
 _FAR = 60  # values and gradients of other lines that are tried; among many one fits by chance
@@ -58,7 +57,7 @@ def _tries(fault: Fault, right: Monomial, local: list[Column]) -> list[tuple[Col
     if fault.precise:
         powers = [[one for one in local if one.name == column.name] for column in right.columns]
         tries += [(*rest, one) for rest, others in zip(without, powers, strict=True) for one in others]
-    if fault.informative >= _ENOUGH and fault.precise:
+    if fault.bears_search:
         tries += [(one,) for one in local]
         tries += [(a, b) for i, a in enumerate(local) for b in local[i + 1 :] if a.name != b.name]
     tries += [(*right.columns, one) for one in local if one.power == 1]

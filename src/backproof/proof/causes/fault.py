@@ -25,6 +25,7 @@ _PASSES = 1200  # backward passes that the search for one cause may take: second
 _VISITS = 600_000  # operations that they may go through: a pass back through a long recurrence takes a second itself
 _STAGES = 6  # places without a name between a value and its reader that are tried, those next to the value first
 _SAMPLE = 96  # elements on which a candidate must fit before it is compared in full, for speed alone
+_ENOUGH = 6  # elements, for formulas far from the right one: fewer fit some pair of powers
 _PRECISE = 5e-3  # float16's relative rounding is below, bfloat16's above
 _OTHERS = 1e-3  # how much of what is allowed for the other elements' terms counts in an element's unit
 _CLOSE = 0.02  # of the fault: what a cause leaves unexplained is much less than what it explains
@@ -76,6 +77,11 @@ class Fault:
     def informative(self) -> int:
         """How many elements stand clear of rounding."""
         return int((self.expected.abs() > 4 * self.measure).sum())
+
+    @property
+    def bears_search(self) -> bool:
+        """Whether the numbers are good and many enough to search formulas far from the right one."""
+        return self.precise and self.informative >= _ENOUGH
 
     @cached_property
     def _sample(self) -> Tensor:
@@ -191,9 +197,7 @@ class Fault:
             return
         upstream = part.upstream.to(dtype_at(part.start))
         hooks = cuts(self.graph, part.reader, self.name)
-        for at, arrived in zip(
-            places, run(part.start, upstream, places, hooks, together=self.graph.together), strict=True
-        ):
+        for at, arrived in zip(places, run(self.graph, part.start, upstream, places, hooks), strict=True):
             written = write(self.graph, at)
             if arrived is None or arrived.is_complex() or written is None:
                 continue

@@ -71,9 +71,7 @@ def _uses(graph: Graph, reader: str, value: str, upstream: Tensor) -> list[tuple
         return hook
 
     after = [(node, catch(key, node, positions)) for key, (node, positions) in enumerate(users)]
-    (whole,) = run(
-        graph.places[reader], upstream, [at], cuts(graph, reader, value), after=after, together=graph.together
-    )
+    (whole,) = run(graph, graph.places[reader], upstream, [at], cuts(graph, reader, value), after=after)
     if whole is None:
         return []
     used = [(term, users[key][0]) for (key, _), terms in caught.items() for term in terms]

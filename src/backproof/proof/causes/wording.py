@@ -17,9 +17,12 @@ from backproof.proof.report.words import listed
 from backproof.proof.verdict.blocks import PIECE
 
 
-def told(row: Row, fault: Fault, finding: Finding | None, unknown: str = "") -> Row:
-    """The row of a culprit with its message: value, cause, evidence, next step, `unknown` where there is no finding."""
-    evidence = worst(fault.given, fault.expected.to(fault.given.dtype))
+def told(row: Row, fault: Fault, finding: Finding | None, unknown: str = "", evidence: Evidence | None = None) -> Row:
+    """The row of a culprit with its message: value, cause, evidence, next step, `unknown` where there is no finding.
+
+    The evidence is the fault's own unless given, as where that holds some of the numbers only.
+    """
+    evidence = evidence or worst(fault.given, fault.expected.to(fault.given.dtype))
     lines = [f"{fault.d} is wrong: {finding.headline if finding else 'cause unknown'}."]
     lines.append("  " + (finding.why if finding else readers_of(fault)))
     lines.append(f"  {evidence}")
@@ -67,8 +70,8 @@ def worst(got: Tensor, expected: Tensor) -> Evidence:
     for one, other in zip(a.reshape(-1).split(PIECE), b.reshape(-1).split(PIECE), strict=True):
         difference = (one.double() - other.double()).abs()
         difference = torch.where(one.isfinite() | ~other.isfinite(), difference.nan_to_num(0.0, 0.0, 0.0), torch.inf)
-        if difference.numel() and float(difference.max()) > largest:
-            largest, flat = float(difference.max()), at + int(difference.argmax())
+        if difference.numel() and (most := float(difference.max())) > largest:
+            largest, flat = most, at + int(difference.argmax())
         at += one.numel()
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), a.shape)) if a.dim() else ()
     return Evidence(index, float(a[index]), float(b[index]), a.cpu(), b.cpu())

@@ -34,9 +34,7 @@ class Operation:
     fused: str = ""  # what PyTorch's kernel rounds once less than its users can
     factors: tuple[str, ...] = ()  # the saved arguments that the line multiplies by
     divides: bool = False  # it divides by them instead
-    with_first: bool = (
-        False  # its kernel crashes in channels_last where the gradient of its first input is not asked for
-    )
+    with_first: bool = False  # its kernel crashes in channels_last unless its first input's gradient is asked for
     labels: str = ""  # the saved argument with a label for each row, of which some may be ignored
     coarse: Mapping[torch.dtype, float] = field(default_factory=dict)  # its kernel's relative error, if above eps
 

@@ -30,13 +30,8 @@ def forced(graph: Graph, handed: Mapping[str, Tensor]) -> dict[str, Tensor | Non
         (graph.places[name][0], replace_with(graph.places[name][1], gradient)) for name, gradient in handed.items()
     ]
     wanted = [name for name in graph.names if graph.can_be_asked(name)]
-    arrived = run(
-        graph.places[graph.output],
-        graph.upstream,
-        [graph.places[name] for name in wanted],
-        hooks,
-        together=graph.together,
-    )
+    start = graph.places[graph.output]
+    arrived = run(graph, start, graph.upstream, [graph.places[name] for name in wanted], hooks)
     return dict.fromkeys(graph.names) | dict(zip(wanted, arrived, strict=True))
 
 
@@ -49,13 +44,8 @@ def share(graph: Graph, reader: str, value: str, upstream: Tensor, start: Place 
     if reader == value:
         return None
     try:
-        (sent,) = run(
-            start or graph.places[reader],
-            upstream,
-            [graph.places[value]],
-            cuts(graph, reader, value),
-            together=graph.together,
-        )
+        start = start or graph.places[reader]
+        (sent,) = run(graph, start, upstream, [graph.places[value]], cuts(graph, reader, value))
         return sent
     except RuntimeError as error:
         if was_changed(error):
@@ -95,6 +85,7 @@ def between(graph: Graph, reader: str, value: str) -> list[Place]:
 
 
 def run(
+    graph: Graph,
     start: Place,
     upstream: Tensor,
     wanted: Sequence[Place],
@@ -102,12 +93,11 @@ def run(
     *,
     after: Iterable[tuple[Node, PostHook]] = (),
     keep: bool = False,
-    together: Sequence[Place] = (),
 ) -> list[Tensor | None]:
     """One backward pass from `start`: what arrives at each wanted place, before a hook there replaces it.
 
     `hooks` see what arrives at a node; those in `after` see what leaves it as well, and may replace that. `keep` leaves
-    on the result the graph that leads to the forward values, for differentiating once more. `together` is the graph's.
+    on the result the graph that leads to the forward values, for differentiating once more.
     """
     handles = []
     try:
@@ -117,7 +107,7 @@ def run(
             handles.append(node.register_hook(hook))
         arrived = torch.autograd.grad(
             [GradientEdge(*start)],
-            [GradientEdge(*at) for at in (*wanted, *together)],
+            [GradientEdge(*at) for at in (*wanted, *graph.together)],
             [upstream],
             retain_graph=True,
             create_graph=keep,

@@ -28,22 +28,17 @@ def explain_large(row: Row, blamed: Blame, case: Case) -> Row:
     advice = (
         f"it has {blamed.numbers.got.numel():,} elements; check a smaller batch or layer, where the cause is looked for"
     )
-    row = told(row, fault, found, advice)
-    evidence = worst(blamed.numbers.got, blamed.numbers.expected)
-    return replace(row, evidence=evidence, message=row.message.replace(str(row.evidence), str(evidence)))
+    return told(row, fault, found, advice, worst(blamed.numbers.got, blamed.numbers.expected))
 
 
 def _thinned(blamed: Blame) -> Blame:
     numbers = blamed.numbers
     at = evenly(numbers.got.numel(), _SAMPLE, numbers.got.device)
-    got, expected, autograds, allowed, fine = (
-        one.reshape(-1)[at] if one.is_contiguous() else one.flatten()[at]
-        for one in (numbers.got, numbers.expected, numbers.autograds, numbers.yardstick.allowed, numbers.yardstick.fine)
+    got, expected, allowed, fine = (
+        one.flatten()[at] for one in (numbers.got, numbers.expected, numbers.yardstick.allowed, numbers.yardstick.fine)
     )
     yardstick = replace(numbers.yardstick, allowed=allowed, fine=fine, undoubted=None)
-    return replace(
-        blamed, numbers=numbers._replace(got=got, expected=expected, autograds=autograds, yardstick=yardstick)
-    )
+    return replace(blamed, numbers=numbers._replace(got=got, expected=expected, yardstick=yardstick))
 
 
 def _holds(finding: Finding, blamed: Blame) -> bool:

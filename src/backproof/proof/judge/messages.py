@@ -83,9 +83,9 @@ def _like_float16(fault: Fault) -> bool:
     if fault.given.dtype is not torch.float32:
         return False
     off = fault.difference.abs() / fault.expected.abs().clamp_min(torch.finfo(torch.float32).tiny)
-    return bool((off <= torch.finfo(torch.float16).eps).all()) and int((fault.difference > 0).sum()) in range(
-        1, fault.difference.numel()
-    )
+    too_large = fault.difference > 0
+    both_ways = bool(too_large.any()) and not bool(too_large.all())
+    return both_ways and bool((off <= torch.finfo(torch.float16).eps).all())
 
 
 def _denominator_alone(found: tuple[Finding, ...]) -> bool:

@@ -28,7 +28,7 @@ def reused(graph: Graph, name: str, got: Tensor) -> str:
     places = [at for at in nameless if shape_at(at) == shape_at(own)]
     if not places:
         return ""
-    arrived = run(graph.places[graph.output], graph.upstream, places[:_STEPS], together=graph.together)
+    arrived = run(graph, graph.places[graph.output], graph.upstream, places[:_STEPS])
     if any(found is not None and _same(dense(found), got) for found in arrived):
         return f"it is the gradient of an earlier {name}, since the name is used again"
     return f"{len(places)} nameless tensors were made as {name} was, so the name may be used again by a loop"

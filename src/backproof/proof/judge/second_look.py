@@ -14,7 +14,7 @@ from backproof.proof.report.report import Report
 from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.report.words import listed
 from backproof.proof.verdict.blame import Blame
-from backproof.proof.verdict.decide import Known, ruled
+from backproof.proof.verdict.decide import Known, acquitted
 
 # Values that a fused formula may begin from, nearest first, each judged anew: from its loss to the logits of the
 # lecture there are three, and in a long chain there would be hundreds.
@@ -34,12 +34,11 @@ def before_the_change(rows: list[Row], case: Case) -> tuple[list[Row], list[str]
         if row.inherited_from and set(row.inherited_from) <= doubtful:
             doubtful.add(row.name)
     said = [
-        ruled(row, Known.CHANGED_SINCE, message=f"{row.gradient} is not judged: {why}.", cause=None, evidence=None,
-              candidates=(), certainty=None, applicability=None)
+        acquitted(row, Known.CHANGED_SINCE, message=f"{row.gradient} is not judged: {why}.")
         if row.name in doubtful
         else row
         for row in rows
-    ]  # fmt: skip
+    ]
     line = formula(graph, next(iter(lines)))
     return said, [
         f"{why}: {line} no longer gives what it gave. Run the forward pass again, or check before the update."
@@ -68,4 +67,4 @@ def look_again(row: Row, blamed: Blame | None, case: Case, alone: Callable[[tupl
         f"{row.gradient} is not judged: {why}.\n  next: keep the tensors of every step, as in hs[t] and dhs[t], and "
         f"pair one of them: pairs={{'h1': (hs[1], dhs[1])}}"
     )
-    return ruled(row, Known.NAME_REUSED, message=message, evidence=None, applicability=Applicability.LOOK)
+    return acquitted(row, Known.NAME_REUSED, message=message, applicability=Applicability.LOOK)

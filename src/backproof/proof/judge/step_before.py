@@ -8,7 +8,7 @@ from backproof.proof.graph.node import consumed, dtype_at, shape_at
 from backproof.proof.graph.passes import run
 from backproof.proof.report.rows import PROVED, Row
 from backproof.proof.verdict.blame import Blame
-from backproof.proof.verdict.decide import Known, ruled
+from backproof.proof.verdict.decide import Known, acquitted
 from backproof.proof.verdict.yardstick import within
 
 
@@ -29,15 +29,14 @@ def of_the_step_before(row: Row, blamed: Blame, case: Case) -> Row | None:
     given = [one for one in behind if one is not None]
     if not given or not all(one.verdict in PROVED for one in given):
         return None
-    (taken,) = run(start, blamed.numbers.expected.to(dtype_at(start)), inputs, together=graph.together)
+    (taken,) = run(graph, start, blamed.numbers.expected.to(dtype_at(start)), inputs)
     if taken is None or not bool(taken.any()) or not within(blamed.numbers.got, taken, blamed.numbers.yardstick):
         return None
     of_what = named or f"what {formula(graph, row.name)} takes"
-    return ruled(
+    return acquitted(
         row,
         Known.OF_THE_STEP_BEFORE,
         message=f"{row.gradient} is right as the gradient of {of_what}, and was judged as that: it went one "
         "step further back under the same name.",
         max_difference=float((blamed.numbers.got.double() - taken.double()).abs().max()),
-        cause=None, evidence=None, candidates=(), certainty=None, applicability=None,
-    )  # fmt: skip
+    )

@@ -48,7 +48,7 @@ from backproof.proof.report.rows import Row, Verdict
 from backproof.proof.user.arguments import CALL, Values, flat_values, in_dtype
 from backproof.proof.user.calls import CannotProveError
 from backproof.proof.user.layouts import copied
-from backproof.proof.user.tensors import as_real, counterpart, is_finite, is_float, short_name, widened
+from backproof.proof.user.tensors import as_real, counterpart, is_finite, is_float, short_name, to_neighbours, widened
 from backproof.proof.user.writes import Kept
 
 _DRAWS = 4  # roundings of the inputs that are tried
@@ -261,8 +261,7 @@ class Kernel:
             shaken = dict(in_dtype(values, torch.float64))
             for name, value in shaken.items():
                 if is_float(value):
-                    signs = torch.randint(0, 2, value.shape, generator=generator).to(value.device) * 2 - 1
-                    shaken[name] = value * (1 + torch.finfo(values[name].dtype).eps * signs)
+                    shaken[name] = to_neighbours(value, torch.finfo(values[name].dtype).eps, generator)
             for name, output in run_side("reference", self.reference, shaken, needs, self.seed).outputs.items():
                 if output.dtype in (torch.float64, torch.complex128):
                     apart = as_real(output - truth.outputs[name]).abs().detach()

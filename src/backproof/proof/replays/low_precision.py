@@ -26,7 +26,7 @@ from backproof.proof.report.rows import Row
 from backproof.proof.report.words import number
 from backproof.proof.user.arguments import Values, in_dtype
 from backproof.proof.user.calls import describe
-from backproof.proof.user.tensors import as_real, is_finite, is_float, short_name, widened
+from backproof.proof.user.tensors import as_real, is_finite, is_float, short_name, to_neighbours, widened
 from backproof.proof.verdict.decide import Known, row_of
 
 _FINE = 1e-6  # far less than the narrow dtype's rounding: a jump that so small a shift shows is at a kink
@@ -112,7 +112,8 @@ def _errors_nearby(
     generator = torch.Generator().manual_seed(kernel.seed)
     errors: dict[str, list[tuple[float, float]]] = {}
     for _ in range(_NEARBY):
-        moved = {name: _to_neighbours(value, generator) if is_float(value) else value for name, value in values.items()}
+        moved = {name: to_neighbours(value, torch.finfo(value.dtype).eps, generator) if is_float(value) else value
+                 for name, value in values.items()}  # fmt: skip
         reference = run_side("reference", kernel.reference, moved, needs, kernel.seed)
         function, truth = kernel.called(moved, needs), kernel.truth(moved, needs)
         if truth is None:
@@ -131,11 +132,6 @@ def _error(got: Tensor | None, exact: Tensor | None) -> float | None:
     if got is None or exact is None or got.shape != exact.shape or not is_float(got):
         return None
     return most(as_real(widened(got.detach()) - widened(exact.detach())))
-
-
-def _to_neighbours(value: Tensor, generator: torch.Generator) -> Tensor:
-    signs = torch.randint(0, 2, value.shape, generator=generator).to(value.device) * 2 - 1
-    return value.detach() * (1 + torch.finfo(value.dtype).eps * signs).to(value.dtype)
 
 
 def _calls(kernel: Kernel, values: Values, needs: tuple[str, ...], upstreams: Mapping[str, Tensor]) -> list[Gradients]:

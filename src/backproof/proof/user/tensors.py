@@ -9,6 +9,12 @@ import torch
 from torch import Tensor
 
 
+def to_neighbours(value: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+    """The value with each number off by `eps`, relative to itself, up or down by chance."""
+    signs = torch.randint(0, 2, value.shape, generator=generator).to(value.device) * 2 - 1
+    return value.detach() * (1 + eps * signs).to(value.dtype)
+
+
 def is_float(value: Any) -> bool:
     """A tensor that can carry a gradient."""
     return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())

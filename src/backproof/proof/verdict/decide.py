@@ -32,9 +32,7 @@ from backproof.proof.verdict.yardstick import Yardstick, outside, within
 _LEFT = 64
 _NEAR = 1e-3  # terms that cancel to a thousandth leave so much rounding in float32; faults are mostly larger
 _FINGERPRINT = 12  # elements of pure rounding that, equal to the last bit, cannot be so by chance
-_NEAR_NOISE = (
-    2  # times the rounding allowed: in bfloat16, sums that cancel were seen at 1.6 of it, once in 10,000 passes
-)
+_NEAR_NOISE = 2  # times what is allowed: in bfloat16, sums that cancel reached 1.6 of it, once in 10,000 passes
 
 
 class Known(Enum):
@@ -105,6 +103,12 @@ def ruled(row: Row, known: Known, **fields: Any) -> Row:
     """`row` with the verdict that `known` makes in place of its own, and other fields."""
     roots = row.inherited_from if known.verdict in (Verdict.INHERITED, Verdict.UNREACHABLE) else ()
     return replace(row, **{"verdict": known.verdict, "culprit": known.at_fault, "inherited_from": roots, **fields})
+
+
+def acquitted(row: Row, known: Known, **fields: Any) -> Row:
+    """The row of a culprit that is none, by what is `known`; all that was said against it is gone."""
+    charges = {"cause": None, "evidence": None, "candidates": (), "certainty": None, "applicability": None}
+    return ruled(row, known, **(charges | fields))
 
 
 def prevailing(before: Row | None, now: Row, *, knows_better: bool) -> Row:

@@ -85,7 +85,7 @@ def _moved(graph: Graph, handed: Mapping[str, Tensor], name: str, generator: tor
     hooks = [(graph.places[one][0], replace_with(graph.places[one][1], own)) for one, own in handed.items()]
     with torch.enable_grad():
         start = graph.places[graph.output]
-        (sent,) = run(start, graph.upstream, [graph.places[name]], hooks, keep=True, together=graph.together)
+        (sent,) = run(graph, start, graph.upstream, [graph.places[name]], hooks, keep=True)
         if sent is None or not sent.requires_grad:
             return torch.zeros_like(graph.values[name])
         weights = torch.ones_like(sent).requires_grad_()
@@ -130,7 +130,7 @@ def _carried(graph: Graph, own: Mapping[str, Tensor], name: str, generator: torc
             if not is_leaf(graph.places[one])
         ]
         start = torch.zeros_like(graph.upstream)
-        (arrived,) = run(graph.places[graph.output], start, [graph.places[name]], hooks, together=graph.together)
+        (arrived,) = run(graph, graph.places[graph.output], start, [graph.places[name]], hooks)
         if arrived is not None and not arrived.is_sparse:
             total += arrived.to(total.dtype).abs()
     return _smoothed(total / _REPLAYS)

@@ -42,7 +42,7 @@ def measured(
     totals = {name: torch.zeros_like(expected[name], dtype=wide(expected[name].dtype)) for name in names}
     ends = [graph.places[name] for name in names]
     for _ in range(REPLAYS):
-        arrived = run(graph.places[graph.output], graph.upstream, ends, hooks, after=after, together=graph.together)
+        arrived = run(graph, graph.places[graph.output], graph.upstream, ends, hooks, after=after)
         for name, moved in zip(names, arrived, strict=True):
             if moved is not None:
                 totals[name] += (dense(moved).to(totals[name].dtype) - expected[name]).abs_().div_(size * REPLAYS)

@@ -50,14 +50,14 @@ def _half_the_digits(measure: Yardstick) -> Tensor:
 def _moved(graph: Graph, handed: Mapping[str, Tensor], names: list[str], unknown: list[Node]) -> dict[str, Tensor]:
     start, ends = graph.places[graph.output], [graph.places[name] for name in names]
     hooks = [(graph.places[one][0], replace_with(graph.places[one][1], own)) for one, own in handed.items()]
-    still = run(start, graph.upstream, ends, hooks, together=graph.together)
+    still = run(graph, start, graph.upstream, ends, hooks)
     mode = _Noise(torch.Generator(device=graph.upstream.device).manual_seed(2))
     hooks += [(node, mode.begin) for node in unknown]
     after = [(node, mode.end) for node in unknown]
     totals = {name: torch.zeros_like(measure, dtype=wide(measure.dtype)) for name, measure in _strided(names, still)}
     for _ in range(_REPLAYS):
         with mode:
-            moved = run(start, graph.upstream, ends, hooks, after=after, together=graph.together)
+            moved = run(graph, start, graph.upstream, ends, hooks, after=after)
         for name, one, other in zip(names, moved, still, strict=True):
             if name in totals and one is not None and other is not None:
                 totals[name] += _apart(one, other)

@@ -164,7 +164,7 @@ def _term_scale(graph: Graph, handed: Mapping[str, Tensor], names: list[str]) ->
     ends = [graph.places[name] for name in names]
     totals: dict[str, Tensor] = {}
     for _ in range(REPLAYS):
-        arrived = run(graph.places[graph.output], graph.upstream, ends, hooks, after=after, together=graph.together)
+        arrived = run(graph, graph.places[graph.output], graph.upstream, ends, hooks, after=after)
         for name, gradient in zip(names, arrived, strict=True):
             like = graph.values[name]
             size = torch.zeros_like(like, dtype=wide(like.dtype)) if gradient is None else _size(gradient)
