@@ -188,7 +188,8 @@ def test_the_version(capsys):
 
 def test_a_reader_that_goes_away_is_no_traceback(run_folder: Path):
     arguments = command("sample", str(run_folder), "--count", "3000")
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sampling:
+    # A pipe of one page: one that holds all the names would let the command end before its reader goes.
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=4096) as sampling:
         assert sampling.stdout
         assert sampling.stderr
         sampling.stdout.readline()
