@@ -6,6 +6,7 @@ Shape annotations of the package are checked in every test (see `addopts` in pyp
 import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ WORDS = "anna bela otto mia noa ella uma ida leo max eva kim tom zoe ben lara ni
 
 
 def pytest_configure() -> None:
-    """Output that is captured is no terminal, whatever colours the caller asks of programs in general."""
+    """Captured output is no terminal, whatever colours the caller asks of programs; and Ctrl-C is a Ctrl-C."""
     for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         os.environ.pop(name, None)
+    # A script's background command ignores interrupts, and so would every command that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -147,6 +147,11 @@ def among_stray_files(place: Place) -> Change:
     return Change()
 
 
+def in_the_background(place: Place) -> Change:
+    """Started by a script with &: interrupts and hang-ups are ignored, and children inherit that."""
+    return Change(("sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh"))
+
+
 def in_random_order(place: Place) -> Change:
     """Every test before and after any other."""
     given = os.environ.get("PYTEST_ADDOPTS", "")
@@ -163,6 +168,7 @@ CONDITIONS: dict[str, Callable[[Place], Change]] = {
     "capability": without_vector_instructions,
     "timezone": in_kathmandu,
     "columns": in_a_narrow_terminal,
+    "background": in_the_background,
     "order": in_random_order,
 }
 
