@@ -115,6 +115,7 @@ def _child(listener: Listener, pipe: Connection) -> None:
     listener.pipe = pipe
     listener.prepare()
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)  # what was asked of other tests
     options = ["-x", f"--rootdir={ground.root}", *(f"-p{name}" for name in ("no:cacheprovider", *ground.plugins))]
     status = pytest.main([*options, *listener.files], plugins=[listener])
     pipe.send(("ended", int(status)))

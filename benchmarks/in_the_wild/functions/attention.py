@@ -240,7 +240,7 @@ WILD = [
             "dslopes = -(dscores * distance).sum((0, 2, 3))",
             "dslopes = -(dprobs * distance).sum((0, 2, 3))",
             "slopes",
-            "F15",
+            "F15 F16",
         ),
     ),
     Function(

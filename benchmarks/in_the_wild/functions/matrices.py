@@ -168,7 +168,7 @@ WILD = [
         ComplexLinear,
         complex_linear,
         lambda n=4: (complex_normal(0, n, 3), complex_normal(2, 5, 3), complex_normal(4, 5)),
-        Fault("dweight = grad.t() @ z.conj()", "dweight = grad.t() @ z", "weight", "F14 F13"),
+        Fault("dweight = grad.t() @ z.conj()", "dweight = grad.t() @ z", "weight", "F13 F14 F16"),
     ),
     Function(
         "complex modulus",

@@ -169,7 +169,7 @@ WILD = [
         "group norm",
         GroupNorm,
         lambda x, groups, gamma, beta: F.group_norm(x, groups, gamma, beta),
-        lambda: (normal(0, 2, 6, 3, 5), 3, 1 + 0.1 * normal(1, 6), normal(2, 6)),
+        lambda: (normal(0, 3, 6, 3, 5), 3, 1 + 0.1 * normal(1, 6), normal(2, 6)),
         Fault("dgamma = (dy * xhat).sum((0, 2, 3))", "dgamma = (dy * xhat).sum((0, 2, 3)) / n", "gamma", "F8"),
     ),
     Function(

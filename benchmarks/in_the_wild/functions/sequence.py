@@ -216,7 +216,7 @@ WILD = [
         GRUPointwise,
         gru_pointwise,
         lambda n=4: (normal(0, n, 9), normal(1, n, 9), normal(2, n, 3)),
-        Fault("dgh = torch.cat((dr, dz, dn * r), 1)", "dgh = torch.cat((dr, dz, dn), 1)", "gh", "F16 F14"),
+        Fault("dgh = torch.cat((dr, dz, dn * r), 1)", "dgh = torch.cat((dr, dz, dn), 1)", "gh", "F10 F14 F16"),
     ),
     Function(
         "cumulative product",

@@ -153,7 +153,7 @@ WILD = [
     Pass(
         "three layers",
         three_layers,
-        Fault("d_w2 = a1.T @ d_z2", "d_w2 = a2.T @ d_z2", "w2", "F15"),
+        Fault("d_w2 = a1.T @ d_z2", "d_w2 = a2.T @ d_z2", "w2", "F14 F15"),
         "d_w2",
         "w2",
     ),

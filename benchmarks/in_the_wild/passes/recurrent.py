@@ -151,7 +151,7 @@ WILD = [
     Pass(
         "lstm over time",
         lstm_over_time,
-        Fault("dc = dc + dh * o * (1 - tanh_c**2)", "dc = dh * o * (1 - tanh_c**2)", "W U b", "F6"),
+        Fault("dc = dc + dh * o * (1 - tanh_c**2)", "dc = dh * o * (1 - tanh_c**2)", "W U b | W U b g i o", "F6"),
         "dW",
         "W",
     ),

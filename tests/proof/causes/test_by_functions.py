@@ -234,3 +234,15 @@ def test_a_gradient_brought_to_a_shape() -> None:
     assert summed is not None and summed.tolist() == [3.0, 5.0, 7.0]
     assert spread is not None and spread.shape == (4, 3)
     assert fitting(g, torch.Size([4])) is None
+
+
+@pytest.mark.parametrize(("times", "says"), [(-1, "is left out"), (1, "does not belong there")])
+def test_an_exponential_that_is_left_out_or_too_many(fault_of: Make, times: int, says: str) -> None:
+    s, x, up = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
+    s.requires_grad_()
+    y = x * torch.exp(s)
+    values = dict(s=s, y=y, loss=(y * up).sum())
+    right = torch.autograd.grad(values["loss"], s, retain_graph=True)[0]
+    (found,) = other_function(fault_of(values, "s", right * (times * s.detach()).exp()))
+    assert (found.cause, found.headline) == ("F16", f"the factor exp(s) {says}")
+    assert found.mended is not None and torch.allclose(found.mended.float(), right)

@@ -17,6 +17,7 @@ from backproof.proof.causes.by_other_tensors import (
     misplaced,
     rearranged,
     rearranged_upstream,
+    shifted,
     upstream_ignored,
     wrong_upstream,
 )
@@ -212,3 +213,29 @@ def test_the_right_numbers_at_the_wrong_places(fault_of: Make, count: int, found
         ["it holds the right numbers at the wrong places"] if found else []
     )
     assert list(misplaced(fault_of(values, "w", first * 1.001))) == []
+
+
+def moved(right: Tensor, by: int) -> Tensor:
+    """As by a slice that begins one too early or too late; what comes in at the end is of no use."""
+    got = right.roll(by, 1)
+    got[:, 0 if by > 0 else -1] = 99.0
+    return got
+
+
+@pytest.mark.parametrize(
+    ("by", "says"), [(1, "before, to rounding, but index 0"), (-1, "after, to rounding, but index 6")]
+)
+def test_moved_by_one_index(fault_of: Make, by: int, says: str) -> None:
+    w, right = torch.ones(3, 7).requires_grad_(), draw(3, 7)
+    values = dict(w=w, loss=(w * right).sum())
+    (found,) = shifted(fault_of(values, "w", moved(right, by)))
+    assert found.cause == "F10" and found.headline == "it is the right gradient, moved by one index along dimension 1"
+    assert says in found.why
+    assert not list(shifted(fault_of(values, "w", moved(right, by) * 1.001)))
+
+
+@pytest.mark.parametrize(("different", "found"), [(6, True), (5, False)])
+def test_few_different_numbers_may_look_moved(fault_of: Make, different: int, found: bool) -> None:
+    right = torch.arange(1.0, 8.0).clamp(max=different).expand(3, 7)
+    w = torch.ones(3, 7).requires_grad_()
+    assert bool(list(shifted(fault_of(dict(w=w, loss=(w * right).sum()), "w", moved(right, 1))))) is found

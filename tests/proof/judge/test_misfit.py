@@ -106,3 +106,16 @@ def test_a_gradient_of_a_narrower_dtype_is_allowed_that_dtypes_rounding(rounding
     got = torch.full((4,), 1.0 + roundings * torch.finfo(torch.float16).eps).half()
     row = judge(names, {"x": got}, names["loss"])["x"]
     assert ("its numbers are right" in row.message) is right
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"), [(lambda d: d, "F10"), (lambda d: d * 1.001, None), (lambda d: d * 0, None)]
+)
+def test_the_gradient_of_another_value_of_another_shape(change: Callable, cause: str | None) -> None:
+    """A list of gradients in the order in which they were computed, beside a list of values."""
+    a, b = torch.randn(3, 4).requires_grad_(), torch.randn(4, 2).requires_grad_()
+    loss = torch.tanh(a @ b).square().sum()
+    da, db = torch.autograd.grad(loss, (a, b), retain_graph=True)
+    row = judge(dict(a=a, b=b, loss=loss), {"a": change(db), "b": da}, loss)["a"]
+    assert row.verdict is Verdict.SHAPE and row.cause == cause
+    assert ("it is the gradient of b" in row.message) is (cause is not None)

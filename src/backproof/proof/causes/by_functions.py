@@ -65,6 +65,9 @@ def other_function(fault: Fault) -> Iterator[Finding]:
             if gradient and "/" in text:
                 continue  # nobody divides by a gradient; divided by itself, it would be any constant
             line = part.line
+            if start == "the right one" and text in (f"1 / (exp({name}))", f"exp({name})"):
+                yield _exponential(part, name, left_out=text.startswith("1"))
+                return
             yield Finding(
                 Cause.WRONG_TENSOR if gradient else Cause.OTHER_FORWARD_PASS,
                 f"the gradient {name} stands where a forward value belongs"
@@ -74,6 +77,17 @@ def other_function(fault: Fault) -> Iterator[Finding]:
                 f"derive {line} again",
             )
             return
+
+
+def _exponential(part: Part, name: str, *, left_out: bool) -> Finding:
+    says, step = ("is left out", "multiply by") if left_out else ("does not belong there", "divide by")
+    return Finding(
+        Cause.WRONG_FACTOR,
+        f"the factor exp({name}) {says}",
+        f"{part.subject} equals the right one {'/' if left_out else '*'} exp({name}), to rounding.",
+        f"{step} exp({name}){part.place}",
+        part.whole(part.expected),
+    )
 
 
 def _function(fault: Fault, part: Part, upstream: Tensor, x: Tensor) -> str | None:

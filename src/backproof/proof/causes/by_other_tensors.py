@@ -70,6 +70,28 @@ def rearranged(fault: Fault) -> Iterator[Finding]:
             return
 
 
+def shifted(fault: Fault) -> Iterator[Finding]:
+    """got is the right gradient, moved by one index along a dimension; what came in at the end is anything."""
+    for dim in range(fault.got.dim()):
+        count = fault.got.shape[dim] - 1
+        for start in (0, 1) if count > 1 else ():
+            got, right, allowed = (
+                t.narrow(dim, at, count)
+                for t, at in ((fault.got, 1 - start), (fault.expected, start), (fault.allowed, start))
+            )
+            told_apart = right[right.abs() > _CLEAR * allowed].unique()
+            if len(told_apart) >= _MISPLACED and bool(((got - right).abs() <= allowed).all()):
+                end = count if start else 0
+                yield Finding(
+                    Cause.SWAPPED_OR_TRANSPOSED,
+                    f"it is the right gradient, moved by one index along dimension {dim}",
+                    f"all of it equals the right one at the index {'after' if start else 'before'}, to rounding, but "
+                    f"index {end}, to which nothing belongs.",
+                    f"move it by one, and see where the line takes its indices from, in {lines_of(fault)}",
+                )
+                return
+
+
 def misplaced(fault: Fault) -> Iterator[Finding]:
     """got holds the numbers of the right gradient, at other places."""
     here, there = fault.got.flatten(), fault.expected.flatten()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from functools import cached_property
 
@@ -13,8 +13,8 @@ from backproof.proof.causes.case import Case, Finding, Part, Term
 from backproof.proof.causes.sample import evenly
 from backproof.proof.causes.terms_of import taken_apart
 from backproof.proof.graph.formula import formula, write
-from backproof.proof.graph.node import Place, dense, dtype_at, shape_at
-from backproof.proof.graph.passes import between, cuts, run, share
+from backproof.proof.graph.node import Place, dense, dtype_at, shape_at, was_changed
+from backproof.proof.graph.passes import After, between, cuts, replace_with, run, share
 from backproof.proof.verdict.blame import Blame
 from backproof.proof.verdict.yardstick import allowance
 
@@ -224,6 +224,22 @@ class Fault:
         at = start or self.graph.places[reader]
         upstream = upstream.to(dtype_at(at)).expand(shape_at(at))
         sent = share(self.graph, reader, self.name, upstream, at)
+        return None if sent is None else dense(sent).double()
+
+    def again(self, given: Mapping[Place, Tensor], after: After) -> Tensor | None:
+        """What would come back from gradients at some places were operations on the way done as the hooks do them."""
+        if next(self.passes, None) is None:
+            return None
+        given = {at: gradient.to(dtype_at(at)).expand(shape_at(at)) for at, gradient in given.items()}
+        hooks = [(at[0], replace_with(at[1], gradient)) for at, gradient in given.items()]
+        (start, upstream), *others = given.items()
+        try:
+            end = [self.graph.places[self.name]]
+            (sent,) = run(self.graph, start, upstream, end, hooks, after=after, also=dict(others))
+        except RuntimeError as error:
+            if was_changed(error):
+                return None
+            raise
         return None if sent is None else dense(sent).double()
 
     @cached_property

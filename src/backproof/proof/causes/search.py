@@ -11,6 +11,7 @@ from backproof.proof.causes import by_inner_factors as inner
 from backproof.proof.causes import by_matrices as matrices
 from backproof.proof.causes import by_monomials as monomials
 from backproof.proof.causes import by_omission as omission
+from backproof.proof.causes import by_operations as operations
 from backproof.proof.causes import by_other_tensors as sources
 from backproof.proof.causes import by_places as places
 from backproof.proof.causes import by_precision as precision
@@ -31,6 +32,7 @@ GROUPS: tuple[tuple[Hypothesis, ...], ...] = (
     (sources.upstream_ignored,),
     (sources.memory_order, terms.unreached, sources.exchanged_upstreams),
     (sources.misplaced,),
+    (sources.shifted,),
     (sources.wrong_upstream,),
     (matrices.other_factor,),
     (monomials.changed_factor,),
@@ -59,12 +61,14 @@ INSIDE: tuple[tuple[Hypothesis, ...], ...] = (
     (dimensions.other_dimensions,),
     (factors.other_function,),
     (sources.rearranged_upstream,),
+    (omission.terms_left_out,),
 )
 
 
 LAST: tuple[tuple[Hypothesis, ...], ...] = (
     (monomials.plain_product,),
     (monomials.changed_factor_and_constant,),
+    (operations.other_derivative,),
 )
 
 

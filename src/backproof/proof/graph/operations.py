@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from backproof.proof.graph import inner_terms, normalisation_terms
+from backproof.proof.graph import inner_terms, normalisation_terms, slips
 from backproof.proof.graph.node import Node, NotSavedError, is_custom, kind, saved, saved_dims, signed
+from backproof.proof.graph.slips import Slip, Spoil
+from backproof.proof.report.cause import Cause
 
 Written = Callable[[Node, Tensor], tuple[Tensor, ...]]
 Rounded = Callable[[Node, Tensor], Mapping[int, tuple[Tensor, ...]]]
@@ -37,6 +39,7 @@ class Operation:
     with_first: bool = False  # its kernel crashes in channels_last unless its first input's gradient is asked for
     labels: str = ""  # the saved argument with a label for each row, of which some may be ignored
     coarse: Mapping[torch.dtype, float] = field(default_factory=dict)  # its kernel's relative error, if above eps
+    slips: tuple[Slip, ...] = ()  # what goes wrong where its derivative is written by hand
 
 
 def _of_first(terms: Written) -> Rounded:
@@ -44,23 +47,53 @@ def _of_first(terms: Written) -> Rounded:
 
 
 def _product(text: str, first: str = "self", second: str = "mat2", shift: int = 0) -> Operation:
-    return Operation(mixes=True, text=text, arguments={shift: first, shift + 1: second})
+    return Operation(
+        mixes=True,
+        text=text,
+        arguments={shift: first, shift + 1: second},
+        slips=slips.product(first, second, shift),
+    )
+
+
+def _along_another_dimension(spoil: Spoil) -> tuple[Slip, ...]:
+    return (Slip(Cause.WRONG_DIMENSIONS, "it runs along another dimension", 0, spoil),)
 
 
 UNKNOWN = Operation(mixes=True, unknown_inside=True)
 _ALONE = Operation()  # each element alone, or moved, or picked
 _SUMS = Operation(mixes=True)
 _ALONE_UNKNOWN = Operation(unknown_inside=True)  # each element alone, by a slope such as 1 - x² that may cancel
+_TURNED = Cause.SWAPPED_OR_TRANSPOSED
+_UNDIVIDED = (Slip(Cause.WRONG_FACTOR, "a division by its result is left out", 0, slips.times_result),)
+_LOOKED_UP = Operation(
+    mixes=True,
+    slips=(Slip(Cause.WRONG_DIMENSIONS, "every row gets what belongs to all of them", 0, slips.every_row_alike),),
+)
 
 OPERATIONS: Mapping[str, Operation] = {
     # arithmetic
     "Add": Operation(text="{0} + {1}"),
     "Sub": Operation(text="{0} - {1}"),
     "Mul": Operation(text="{0} * {1}", arguments={0: "self", 1: "other"}, factors=("self", "other")),
-    "Div": Operation(text="{0} / {1}", arguments={0: "self", 1: "other"}, factors=("self", "other"), divides=True),
+    "Div": Operation(
+        text="{0} / {1}",
+        arguments={0: "self", 1: "other"},
+        factors=("self", "other"),
+        divides=True,
+        slips=(
+            Slip(Cause.WRONG_DENOMINATOR, "{number} stands for every denominator", 0, slips.undivided, scaled=True),
+            Slip(Cause.WRONG_FACTOR, "the denominator is not squared", 1, slips.not_squared),
+        ),
+    ),
     "Neg": Operation(text="-{0}"),
-    "Pow": Operation(text="{0}**{exponent:g}", arguments={0: "self"}),
-    **dict.fromkeys(["Addcdiv", "Addcmul", "Reciprocal", "Rsqrt", "Sqrt"], _ALONE),
+    "Pow": Operation(
+        text="{0}**{exponent:g}",
+        arguments={0: "self"},
+        slips=(Slip(Cause.OTHER_FORWARD_PASS, "the exponent is not lowered by one", 0, slips.power_kept),),
+    ),
+    "Sqrt": Operation(slips=_UNDIVIDED),
+    "Addcmul": Operation(arguments={1: "tensor1", 2: "tensor2"}),
+    **dict.fromkeys(["Addcdiv", "Reciprocal", "Rsqrt"], _ALONE),
     # each element alone
     "Tanh": Operation(rounded=_of_first(inner_terms.tanh), fused="dh*(1 - h*h)"),
     "Sigmoid": Operation(rounded=_of_first(inner_terms.sigmoid)),
@@ -84,13 +117,33 @@ OPERATIONS: Mapping[str, Operation] = {
     "Bmm": _product("{0} @ {1}"),
     "Addmm": _product("{1} @ {2} + {0}", "mat1", shift=1),
     "Baddbmm": _product("{1} @ {2} + {0}", "batch1", "batch2", shift=1),
-    "Linear": _product("", "input", "weight"),
-    "Convolution": _product("", "input", "weight"),
+    "Linear": Operation(mixes=True, arguments={0: "input", 1: "weight"}),
+    "Convolution": Operation(
+        mixes=True,
+        arguments={0: "input", 1: "weight"},
+        slips=(
+            Slip(_TURNED, "the kernel is read backwards", 0, slips.kernel_unflipped),
+            Slip(_TURNED, "the kernel is written backwards", 1, slips.kernel_flipped),
+        ),
+    ),
+    "Mv": Operation(mixes=True, slips=(Slip(_TURNED, "the outer product is transposed", 0, slips.turned),)),
     **dict.fromkeys(["Addbmm", "Addmv", "Dot", "Trilinear"], _SUMS),
     # sums, softmax, and what else runs along a dimension
-    "Softmax": Operation(mixes=True, written=inner_terms.softmax, rounded=_of_first(inner_terms.softmax)),
-    "LogSoftmax": Operation(mixes=True, written=inner_terms.log_softmax, rounded=_of_first(inner_terms.log_softmax)),
-    "Logsumexp": Operation(rounded=_of_first(inner_terms.logsumexp)),
+    "Softmax": Operation(
+        mixes=True,
+        written=inner_terms.softmax,
+        rounded=_of_first(inner_terms.softmax),
+        slips=_along_another_dimension(slips.softmax_elsewhere),
+    ),
+    "LogSoftmax": Operation(
+        mixes=True,
+        written=inner_terms.log_softmax,
+        rounded=_of_first(inner_terms.log_softmax),
+        slips=_along_another_dimension(slips.log_softmax_elsewhere),
+    ),
+    "Logsumexp": Operation(
+        rounded=_of_first(inner_terms.logsumexp), slips=_along_another_dimension(slips.logsumexp_elsewhere)
+    ),
     "LinalgMatrixExp": Operation(  # a series that is broken off early; measured where its norm is 0.57 and 0.01
         mixes=True,
         unknown_inside=True,
@@ -99,7 +152,13 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "Var": Operation(rounded=_of_first(inner_terms.variance)),
     "Std": Operation(rounded=_of_first(inner_terms.deviation)),
-    **dict.fromkeys(["LinalgVectorNorm", "Mean", "Norm", "Sum", "Trace"], _ALONE),
+    "LinalgSvd": Operation(
+        mixes=True,
+        unknown_inside=True,
+        slips=(Slip(_TURNED, "V stands where its transpose belongs", 0, slips.v_for_its_transpose),),
+    ),
+    **dict.fromkeys(["LinalgVectorNorm", "Norm"], Operation(slips=_UNDIVIDED)),
+    **dict.fromkeys(["Mean", "Sum", "Trace"], _ALONE),
     **dict.fromkeys(["Cdist", "Pdist", "ScatterReduce"], _SUMS),
     **dict.fromkeys(["Cummax", "Cumsum", "FftC2C", "FftC2R", "FftR2C"], _SUMS),
     # normalisations
@@ -118,16 +177,32 @@ OPERATIONS: Mapping[str, Operation] = {
     # what is moved, repeated and picked
     "T": Operation(text="{0}.T"),
     "Slice": Operation(takes_part=True),
-    **dict.fromkeys(["Amax", "Amin", "AsStrided", "Cat", "ChannelShuffle", "Clone", "Complex"], _ALONE),
+    **dict.fromkeys(
+        ["Amax", "Amin"],
+        Operation(
+            slips=(
+                Slip(
+                    Cause.WRONG_FACTOR, "what belongs to one element goes to all of them", 0, slips.largest_everywhere
+                ),
+            )
+        ),
+    ),
+    **dict.fromkeys(["AsStrided", "Cat", "ChannelShuffle", "Clone", "Complex"], _ALONE),
     **dict.fromkeys(["ConstantPadNd", "CopySlices", "Diagonal", "Expand", "Flip", "IndexAdd", "IndexCopy"], _ALONE),
     **dict.fromkeys(["IndexPut", "Kthvalue", "MaskedFill", "MaskedSelect", "Max", "Median", "Min", "Mode"], _ALONE),
     **dict.fromkeys(["Permute", "PixelShuffle", "PixelUnshuffle", "Repeat", "ReshapeAlias", "Roll"], _ALONE),
     **dict.fromkeys(["Scatter", "ScatterAdd", "Select", "Split", "SplitWithSizes", "Squeeze", "Stack"], _ALONE),
     **dict.fromkeys(["ToCopy", "Transpose", "Tril", "Triu", "Unbind", "UnsafeView", "Unsqueeze", "View"], _ALONE),
     **dict.fromkeys(["ViewAsComplex", "ViewAsReal"], _ALONE),
-    **dict.fromkeys(["Col2Im", "Embedding", "Gather", "Im2Col", "Index", "IndexSelect", "Sort", "Take"], _SUMS),
+    **dict.fromkeys(["Embedding", "Index", "IndexSelect"], _LOOKED_UP),
+    **dict.fromkeys(["Col2Im", "Gather", "Im2Col", "Sort", "Take"], _SUMS),
     **dict.fromkeys(["Topk", "Unfold"], _SUMS),
-    # pooling
+    # pooling, and its opposite
+    "UpsampleNearest2D": Operation(
+        mixes=True,
+        unknown_inside=True,
+        slips=(Slip(Cause.DROPPED_TERM, "one copy of each block stands for all of them", 0, slips.first_copies),),
+    ),
     **dict.fromkeys(["AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices"], _SUMS),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from torch.autograd.graph import GradientEdge
 
 from backproof.proof.graph.graph import Graph
 from backproof.proof.graph.node import Node, Place, PostHook, PreHook, consumed, is_leaf, was_changed
+
+After = Iterable[tuple[Node, PostHook]]
 
 _SMALL = 5_000_000  # elements; below, threads do not pay: for speed alone
 
@@ -91,10 +94,11 @@ def run(
     wanted: Sequence[Place],
     hooks: Iterable[tuple[Node, PreHook]] = (),
     *,
-    after: Iterable[tuple[Node, PostHook]] = (),
+    after: After = (),
+    also: Mapping[Place, Tensor] = MappingProxyType({}),
     keep: bool = False,
 ) -> list[Tensor | None]:
-    """One backward pass from `start`: what arrives at each wanted place, before a hook there replaces it.
+    """One backward pass from `start`, and `also` from other places: what arrives at each wanted one, before its hook.
 
     `hooks` see what arrives at a node; those in `after` see what leaves it as well, and may replace that. `keep` leaves
     on the result the graph that leads to the forward values, for differentiating once more.
@@ -106,9 +110,9 @@ def run(
         for node, hook in after:
             handles.append(node.register_hook(hook))
         arrived = torch.autograd.grad(
-            [GradientEdge(*start)],
+            [GradientEdge(*at) for at in (start, *also)],
             [GradientEdge(*at) for at in (*wanted, *graph.together)],
-            [upstream],
+            [upstream, *also.values()],
             retain_graph=True,
             create_graph=keep,
             allow_unused=True,

@@ -132,6 +132,10 @@ def _reading(name: str, got: Tensor, right: Tensor, case: Case, fault: Fault) ->
             if candidate.shape == got.shape and _same(fault, part, candidate, got):
                 step = f"sum over the dimensions that {name} is broadcast along"
                 return _Reading(dims, f"it is {words}", step, part.whole(share))
+    for other, own in case.autograds.items():
+        if other != name and own is not None and own.shape == got.shape and _near(fault, dense(own).double(), got):
+            step = f"put it beside {other}, and see whether two are swapped"
+            return _Reading(Cause.SWAPPED_OR_TRANSPOSED, f"it is the gradient of {other}", step)
     unknown = "its numbers fit no other shape either, cause unknown"
     step = f"see which dimensions of {shape} {lines_of(fault)} sums, spreads or turns, and undo each"
     return _Reading(None, unknown, step)
@@ -140,6 +144,11 @@ def _reading(name: str, got: Tensor, right: Tensor, case: Case, fault: Fault) ->
 def _same(fault: Fault, part: Part, candidate: Tensor, got: Tensor) -> bool:
     room = fault.relative * (candidate.abs() + part.upstream.abs().max()) + float(fault.allowed.max())
     return bool(((candidate - got).abs() <= room).all())
+
+
+def _near(fault: Fault, candidate: Tensor, got: Tensor) -> bool:
+    room = fault.relative * (candidate.abs() + candidate.abs().max())
+    return bool(((candidate - got).abs() <= room).all()) and bool((candidate != 0).any())
 
 
 def _agree(fault: Fault, got: Tensor) -> bool:
