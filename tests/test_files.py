@@ -267,3 +267,25 @@ def test_what_cannot_be_put_back_is_kept(tmp_path: Path, moved: Path, monkeypatc
     assert names(tmp_path) == [LEFTOVER]
     remove_leftovers(tmp_path)
     assert names(tmp_path / "run") == ["old"]
+
+
+@pytest.mark.parametrize(("most", "whole"), [(5, True), (4, False)])
+def test_a_file_is_read_up_to_a_size(tmp_path: Path, most: int, whole: bool):
+    (tmp_path / "file").write_bytes(b"12345")
+    if whole:
+        assert files.read_bytes(tmp_path / "file", most) == b"12345"
+    else:
+        with pytest.raises(OSError, match="it is larger than 4 bytes"):
+            files.read_bytes(tmp_path / "file", most)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(os.devnull)])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, make):
+    make(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a pipe, a socket or a device, and no file"):
+        files.read_bytes(tmp_path / "pipe", 100)
+
+
+def test_a_folder_is_no_file_to_read(tmp_path: Path):
+    with pytest.raises(IsADirectoryError):
+        files.read_bytes(tmp_path, 100)

@@ -14,7 +14,7 @@ LAW = re.compile(r"autograd|requires_grad|\.backward\(")
 
 # Who may know whom: a package may import itself and what stands behind its name.
 MAY_IMPORT = {
-    "text": set(),
+    "text": {"files"},
     "shapes": set(),
     "files": set(),
     "rules": {"shapes"},
@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "testing": {"proof"},
     "plots": set(),
     "experiment": {"shapes", "text", "rules", "models", "engines", "training", "proof"},
-    "runs": {"text", "rules", "models", "proof", "training", "plots", "experiment"},
+    "runs": {"files", "text", "rules", "models", "proof", "training", "plots", "experiment"},
     "sweep": {"files", "text", "models", "engines", "training", "experiment", "runs"},
     "cli": {"files", "text", "models", "engines", "training", "proof", "experiment", "runs", "sweep"},
     "__main__": {"cli"},

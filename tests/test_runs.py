@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,31 @@ NAN = torch.full((13,), torch.nan)
         (lambda d: alter_json(d, data={"source": "\ud800", "sha256": ""}), "run.json is incomplete or was altered"),
         (lambda d: alter_json(d, data={"source": "embedded", "sha256": 5}), "run.json is incomplete or was altered"),
         (lambda d: alter_json(d, vocabulary=list(".xyz")), "belongs to another vocabulary than run.json names"),
+        *(
+            (lambda d, symbols=symbols: alter_json(d, vocabulary=symbols), "run.json is incomplete or was altered")
+            for symbols in [
+                None,
+                "abc",
+                [],
+                ["."],
+                ["a", "b"],
+                [".", 5],
+                [".", "ab"],
+                [".", ""],
+                [".", "b", "a"],
+                [".", "a", "a"],
+                [".", "."],
+                [".", "\ud800"],
+                ["."] + [chr(0x10000 + n) for n in range(65_535)],
+            ]
+        ),
+        (lambda d: sparse(d / "run.json"), r"run.json cannot be read \(it is larger than 16,777,216 bytes\)"),
+        (lambda d: sparse(d / "model.safetensors"), r"model.safetensors cannot be read \(it is larger than"),
+        (lambda d: pipe(d / "run.json"), r"run.json cannot be read \(it is a pipe, a socket or a device"),
+        (lambda d: pipe(d / "model.safetensors"), r"model.safetensors cannot be read \(it is a pipe"),
+        (lambda d: header(d / "model.safetensors", 2**60), "is damaged or not a safetensors file"),
+        (lambda d: header(d / "model.safetensors", 2), "is damaged or not a safetensors file"),
+        (lambda d: alter_json(d, files={"model.safetensors": 5}), "run.json is incomplete or was altered"),
         (lambda d: (d / "model.safetensors").unlink(), r"model.safetensors is missing; give the folder of a finished"),
         (lambda d: (d / "model.safetensors").write_bytes(b"PK\x03\x04"), "is damaged or not a safetensors file"),
         (
@@ -120,6 +146,22 @@ def test_damage_is_named_in_a_sentence(run_folder: Path, damage, message: str):
         load_run(run_folder)
     assert "\n" not in str(error.value)
     assert str(error.value).endswith((".", "'backproof train'."))
+
+
+def sparse(path: Path) -> None:
+    """Three gigabytes that take no room on the disk."""
+    with path.open("r+b") as file:
+        file.truncate(3 * 2**30)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def header(path: Path, length: int) -> None:
+    """Says that the header has another length than it has."""
+    path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
 
 
 def flip_last_byte(path: Path) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from errno import EISDIR
+from errno import EFBIG, EINVAL, EISDIR
 from pathlib import Path
 from secrets import token_hex
 
@@ -24,6 +25,25 @@ except ImportError:  # as on Windows
 _BEGINNING = ".backproof-"
 _PARTIAL = re.compile(re.escape(_BEGINNING) + "[0-9a-f]{8}")
 _ASIDE = "aside"
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a file of at most `most` bytes; a pipe is not waited for, and what is too large is not read.
+
+    Raises OSError, whose `strerror` says what it is instead.
+    """
+    # without O_NONBLOCK opening a pipe waits for its writer
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - of a descriptor
+        found = os.fstat(file.fileno())
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(EINVAL, "it is a pipe, a socket or a device, and no file", str(path))
+        content = b"" if found.st_size > most else file.read(most + 1)
+    if found.st_size > most or len(content) > most:
+        raise OSError(EFBIG, f"it is larger than {most:,} bytes", str(path))
+    return content
 
 
 def write_text(path: Path, text: str) -> None:

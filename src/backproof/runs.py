@@ -25,10 +25,12 @@ import numpy as np
 
 from backproof import plots
 from backproof.experiment import Result, log10_losses, network_shape
+from backproof.files import read_bytes
 from backproof.models import mlp
 from backproof.proof.report.rows import Row
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
 from backproof.text import Vocabulary
+from backproof.text.vocabulary import checked
 from backproof.training import model as model_file
 from backproof.training.folder import MARKER, write_folder
 from backproof.training.model import ModelFileError, TrainedModel
@@ -36,6 +38,7 @@ from backproof.training.settings import Settings, SettingsError
 
 _FORMAT = "backproof-run-1"
 _MODEL = "model.safetensors"
+_MOST_BYTES = 2**24  # of run.json: 65,535 symbols take one
 
 
 @dataclass(frozen=True)
@@ -76,32 +79,32 @@ def load_run(folder: Path | str) -> Run:
     folder = Path(folder)
     path = folder / MARKER
     try:
-        description = json.loads(path.read_bytes())
+        description = json.loads(read_bytes(path, _MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         raise ModelFileError(
             f"{folder} is not the folder of a run (it has no {MARKER}); see 'backproof train'."
         ) from None
     except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+        raise ModelFileError(f"{path} cannot be read ({error.strerror}); restore the run's own file.") from None
     except (ValueError, RecursionError):  # the latter for brackets in brackets in brackets
         raise ModelFileError(f"{path} is damaged: it is not JSON; restore the run's own file.") from None
+    if isinstance(description, dict) and description.get("format", _FORMAT) != _FORMAT:
+        raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
     try:
-        if description["format"] != _FORMAT:
-            raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
         settings = Settings(**description["settings"])
-        symbols = tuple(map(str, description["vocabulary"]))
+        symbols = checked(description["vocabulary"])
         source, checksum = description["data"]["source"], description["data"]["sha256"]
         model_checksum = description["files"][_MODEL]
         # A default in place of a setting that is missing would be another run's.
-        whole = description["settings"] == asdict(settings) and _names_a_file(source) and isinstance(checksum, str)
-    except (KeyError, TypeError, SettingsError):
+        texts = isinstance(checksum, str) and isinstance(model_checksum, str)
+        whole = description["settings"] == asdict(settings) and _names_a_file(source) and texts
+    except (KeyError, TypeError, ValueError, SettingsError):
         whole = False
     if not whole:
         raise ModelFileError(f"{path} is incomplete or was altered; restore the run's own file.")
-    model = model_file.from_file(folder / _MODEL, symbols)
-    if hashlib.sha256((folder / _MODEL).read_bytes()).hexdigest() != model_checksum:
-        raise ModelFileError(f"{folder / _MODEL} was altered after the run; restore the run's own file.")
-    if model.shape != network_shape(settings, Vocabulary(symbols)):
+    shape = network_shape(settings, Vocabulary(symbols))
+    model = model_file.from_file(folder / _MODEL, symbols, model_checksum, model_file.most_bytes(shape))
+    if model.shape != shape:
         raise ModelFileError(f"{path} and {folder / _MODEL} tell of different networks; restore the run's own files.")
     return Run(model, settings, source, checksum)
 

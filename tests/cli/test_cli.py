@@ -287,3 +287,36 @@ def test_a_terminal_shows_a_live_bar(tmp_path: Path, words: str):
     assert shown.status == 0
     for promised in ("step 40", "loss ", "lr 0.01", "steps/s", "━", "20 new words"):
         assert promised in shown.text
+
+
+def test_words_of_another_s_run_do_not_steer_the_terminal(capsys, run_folder: Path, monkeypatch):
+    monkeypatch.setattr("backproof.training.sampling.sample", lambda *_: ["a\x1b[2Jb", "c\td", "\u202ee", "\x9bf"])
+    assert run("sample", str(run_folder)) == 0
+    assert capsys.readouterr().out == "a\\x1b[2Jb\nc\td\n\\u202ee\n\\x9bf\n"
+
+
+def test_nor_does_the_name_of_its_corpus(capsys, run_folder: Path):
+    path = run_folder / "run.json"
+    description = json.loads(path.read_text(encoding="utf-8"))
+    description["data"]["source"] = "a\x1b]0;title\x07b"
+    path.write_text(json.dumps(description), encoding="utf-8")
+    assert run("evaluate", str(run_folder)) == 2
+    error = capsys.readouterr().err
+    assert "\x1b" not in error and "a\\x1b]0;title\\x07b" in error
+
+
+def test_a_corpus_that_is_a_pipe_is_not_waited_for(capsys, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    assert run("train", "--data", str(tmp_path / "pipe"), "--out", str(tmp_path / "run"), *SMALL) == 2
+    assert "it is a pipe, a socket or a device" in capsys.readouterr().err
+
+
+def test_what_an_ascii_terminal_lacks_is_escaped(tmp_path: Path):
+    words = tmp_path / "words.txt"
+    words.write_text("žofie\nøyvind\nåse\nžaneta\nžofka\nåke\nøystein\nåsa\nžitka\nåshild\n", encoding="utf-8")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    folder = tmp_path / "run"
+    for arguments in (["train", "--data", str(words), "--out", str(folder), *SMALL], ["sample", str(folder)]):
+        done = subprocess.run(command(*arguments), capture_output=True, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"\\xe5" in done.stdout or b"\\xf8" in done.stdout or b"\\u017e" in done.stdout

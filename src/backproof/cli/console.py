@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import EPIPE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 if TYPE_CHECKING:
     from backproof.proof.report.rows import Row
@@ -19,7 +21,20 @@ if TYPE_CHECKING:
     from backproof.training.settings import Settings
 
 
+# What a terminal obeys instead of showing it, and what turns the order of what it shows; tabs and line ends may stay.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text`, which may come from a file of anybody's, with `\\x1b` and the like for what would steer a terminal."""
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 class _Console(Console):
+    def render_str(self, text: str, *given: Any, **options: Any) -> Text:
+        """All text goes through here; what is not ours may hold anything."""
+        return super().render_str(printable(text), *given, **options)
+
     def on_broken_pipe(self) -> None:
         """Rich would end the program on the spot, whatever is still to be saved."""
         raise BrokenPipeError(EPIPE, os.strerror(EPIPE))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from errno import ENOSPC
+from io import TextIOWrapper
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 _INTERRUPTED_EARLY = "Interrupted; nothing was saved."
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"backproof: {_INTERRUPTED_EARLY}", file=sys.stderr)
         return INTERRUPTED
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the terminal's encoding lacks is escaped, and ends nothing
+            stream.reconfigure(errors="backslashreplace")
     if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
         console.print(f"backproof {version('backproof')}")
         return 0

@@ -27,9 +27,10 @@ class Sample:
     """Below 1: likelier words; above 1: wilder ones."""
 
     def run(self) -> int:
+        from backproof.cli.console import printable
         from backproof.runs import load_run
         from backproof.training.sampling import sample
 
         for word in sample(load_run(self.folder).model, self.count, self.seed, self.start, self.temperature):
-            print(word, flush=True)  # not by the console, which would turn a tab into spaces
+            print(printable(word), flush=True)  # not by the console, which would turn a tab into spaces
         return 0

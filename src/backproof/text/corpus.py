@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from errno import EACCES, EPERM
 from importlib import resources
 from pathlib import Path
 
+from backproof.files import read_bytes
 from backproof.text import download
 from backproof.text.errors import CorpusError
 from backproof.text.vocabulary import END
@@ -15,6 +17,7 @@ from backproof.text.vocabulary import END
 EMBEDDED = "embedded"
 PUBLISHED = "makemore"
 
+_MOST_BYTES = 4 * 2**30  # more does not fit into the memory of the machines that this is for
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
@@ -112,7 +115,7 @@ def parse_corpus(data: bytes, source: str) -> Corpus:
 
 def _read_file(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, _MOST_BYTES)
     except FileNotFoundError:
         raise CorpusError(
             f"There is no file {path}; give a text file with one word a line, '{EMBEDDED}' or '{PUBLISHED}'."
@@ -124,7 +127,8 @@ def _read_file(path: Path) -> bytes:
             f"{str(path)!r} cannot be the name of a file; give a text file with one word a line."
         ) from None
     except OSError as error:
-        raise CorpusError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+        way_out = "check its permissions" if error.errno in (EACCES, EPERM) else "give another file of words"
+        raise CorpusError(f"{path} cannot be read ({error.strerror}); {way_out}.") from None
 
 
 def _refuse_what_is_no_text(data: bytes, source: str) -> None:

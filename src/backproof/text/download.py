@@ -6,12 +6,14 @@ import hashlib
 import os
 from pathlib import Path
 
+from backproof.files import read_bytes
 from backproof.text.errors import CorpusError
 
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
 CACHE_VARIABLE = "BACKPROOF_CACHE"
 _FILE = "names.txt"
+_MOST_BYTES = 2**24
 
 
 def cache_folder() -> Path:
@@ -58,6 +60,6 @@ def published_names() -> Path:
         raise CorpusError(
             "The corpus 'makemore' has not been fetched yet; run 'backproof fetch names' once, while online."
         )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != NAMES_SHA256:
+    if hashlib.sha256(read_bytes(path, _MOST_BYTES)).hexdigest() != NAMES_SHA256:
         raise CorpusError(f"{path} was altered since it was fetched; delete it and run 'backproof fetch names' again.")
     return path

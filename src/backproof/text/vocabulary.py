@@ -62,6 +62,18 @@ class Vocabulary:
         return "".join(self.symbols[number] for number in numbers)
 
 
+def checked(symbols: object) -> tuple[str, ...]:
+    """The symbols of a vocabulary that was read from a file; raises ValueError for what `vocabulary_of` cannot give."""
+    if not isinstance(symbols, list) or not 1 < len(symbols) <= MOST_SYMBOLS or symbols[0] != END:
+        raise ValueError
+    others = symbols[1:]
+    if not all(isinstance(one, str) and len(one) == 1 and one != END for one in others):
+        raise ValueError
+    if others != sorted(set(others)) or any("\ud800" <= one <= "\udfff" for one in others):
+        raise ValueError
+    return tuple(symbols)
+
+
 def vocabulary_of(words: Sequence[str]) -> Vocabulary:
     """`.` and every distinct symbol of `words`, sorted by code point."""
     codes = _code_points("".join(words))

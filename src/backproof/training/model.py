@@ -10,9 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from backproof.files import read_bytes
 from backproof.models.mlp import Parameters, Shape, Statistics
 
 _FORMAT = "backproof-mlp-1"
+HEADER = 2**16  # bytes: nine names and shapes take less than one thousand
+_MOST_BYTES = 2**34  # of a model of which nothing is known beforehand
 
 
 class ModelFileError(ValueError):
@@ -43,17 +46,22 @@ def to_bytes(model: TrainedModel) -> bytes:
     return save(tensors, metadata)
 
 
-def from_file(path: Path, symbols: tuple[str, ...]) -> TrainedModel:
-    """Read a model back and check every tensor; raises ModelFileError for anything that `to_bytes` did not write."""
-    from safetensors import SafetensorError, safe_open
+def from_file(
+    path: Path, symbols: tuple[str, ...], checksum: str | None = None, most: int = _MOST_BYTES
+) -> TrainedModel:
+    """Read a model back and check every tensor; raises ModelFileError for anything that `to_bytes` did not write.
 
+    `checksum` is the SHA-256 that the file should have; it is not read where it is larger than `most` bytes.
+    """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        content = read_bytes(path, most)
     except FileNotFoundError:
         raise ModelFileError(f"{path} is missing; give the folder of a finished run.") from None
-    except (SafetensorError, OSError):
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read ({error.strerror}); restore the run's own file.") from None
+    try:
+        tensors, metadata = unpacked(content)
+    except ValueError:
         raise ModelFileError(f"{path} is damaged or not a safetensors file; train again or restore a copy.") from None
     if metadata.get("format") != _FORMAT:
         raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
@@ -70,7 +78,30 @@ def from_file(path: Path, symbols: tuple[str, ...]) -> TrainedModel:
         Statistics(*(tensors[name] for name in Statistics._fields)),
     )
     _check(path, model)
+    if checksum is not None and hashlib.sha256(content).hexdigest() != checksum:
+        raise ModelFileError(f"{path} was altered after the run; restore the run's own file.")
     return model
+
+
+def most_bytes(shape: Shape) -> int:
+    """What a saved model of this shape takes at most: its numbers and the header of its file."""
+    numbers = shape.symbols * shape.embedding + (shape.symbols + 1) * shape.hidden + shape.symbols
+    return 4 * (numbers + shape.block_size * shape.embedding * shape.hidden + 4 * shape.hidden) + HEADER
+
+
+def unpacked(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file; raises ValueError for what is none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    length = int.from_bytes(content[:8], "little")
+    if length > HEADER:
+        raise ValueError
+    try:
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+        return load(content), {str(name): str(value) for name, value in metadata.items()}
+    except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        raise ValueError from None
 
 
 def fingerprint(symbols: tuple[str, ...]) -> str:
