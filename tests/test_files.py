@@ -36,7 +36,7 @@ def test_a_text_that_could_not_be_written_leaves_what_was_there(tmp_path: Path, 
     def fail(self: Path, *_: object, **__: object):
         raise error
 
-    for step in ("write_text", "replace"):
+    for step in ("write_bytes", "replace"):
         with monkeypatch.context() as patched:
             patched.setattr(Path, step, fail)
             with pytest.raises(type(error)):
@@ -93,7 +93,7 @@ def test_a_file_that_could_not_be_written_is_refused_before_the_work_and_in_the_
 # Leftovers
 
 WRITERS = {
-    "a file": "Path.write_text = lambda *_, **__: wait(); files.write_text(folder / 'page', 'one')",
+    "a file": "Path.write_bytes = lambda *_, **__: wait(); files.write_text(folder / 'page', 'one')",
     "a folder": "with files.partial_folder(folder): wait()",
 }
 

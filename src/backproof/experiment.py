@@ -18,7 +18,7 @@ from backproof.proof.report.rows import Row
 from backproof.shapes import Contexts, Targets
 from backproof.text import Corpus, Splits, Vocabulary, split_examples, vocabulary_of
 from backproof.training import evaluation, loop, sampling
-from backproof.training.loop import Progress, Status
+from backproof.training.loop import Keep, Progress, State, Status
 from backproof.training.model import TrainedModel
 from backproof.training.settings import Settings
 
@@ -80,12 +80,18 @@ class Result:
 
 
 def train(
-    corpus: Corpus, settings: Settings | None = None, on_progress: Callable[[Progress], None] | None = None
+    corpus: Corpus,
+    settings: Settings | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    *,
+    begun: State | None = None,
+    keep: Keep | None = None,
 ) -> Result:
     """Train on `corpus`, calibrate batch normalisation, measure, prove the gradients again, and draw 20 words.
 
     Ctrl-C and a loss that is no longer finite end the training early; `Result.status` says so. A run whose calibrated
-    model has losses that are not finite has diverged as well. Raises
+    model has losses that are not finite has diverged as well. `keep` is given the run's state now and then; from such
+    a state, `begun`, the run goes on, and ends with the bits of one that never stopped. Raises
     CorpusError for too few words and EngineError for an engine that is not there.
     """
     settings = settings or Settings()
@@ -93,8 +99,11 @@ def train(
     shape = network_shape(settings, vocabulary)
     generator = Generator().manual_seed(settings.seed)
     start = mlp.initial_parameters(shape, generator, settings.affine_seed)
+    if begun is not None:
+        start = begun.parameters
+        generator.set_state(begun.random)
     engine = engines.create(settings.engine, shape, start, splits.train)
-    outcome = loop.run(engine, len(splits.train), settings, generator, on_progress)
+    outcome = loop.run(engine, len(splits.train), settings, generator, on_progress, begun=begun, keep=keep)
 
     parameters = engine.parameters()
     statistics = evaluation.calibrate(parameters, splits.train)

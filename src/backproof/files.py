@@ -47,10 +47,46 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` beside `path` and rename it. Raises OSError and leaves what was there when that fails."""
+    """`write_bytes` of `text` in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` beside `path` and rename it, synced to the disk.
+
+    Raises OSError and leaves what was there when that fails.
+    """
     with _partial_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
+        sync(partial)
         partial.replace(path)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk and not only on their way to it. Raises OSError."""
+    if fcntl is None and path.is_dir():
+        return  # a folder cannot be opened there
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Whether nobody else holds the lock on the file, which is made where it is missing; ours until the block ends.
+
+    It goes with its process, however that ends. Where the system has no such locks it is always had. Raises OSError.
+    """
+    path.touch()
+    lock = _lock(path, wait=False)
+    try:
+        yield lock is not None or fcntl is None
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def check_file(path: Path) -> None:

@@ -31,8 +31,10 @@ from backproof.proof.report.rows import Row
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
 from backproof.text import Vocabulary
 from backproof.text.vocabulary import checked
+from backproof.training import checkpoint
 from backproof.training import model as model_file
 from backproof.training.folder import MARKER, write_folder
+from backproof.training.loop import Status
 from backproof.training.model import ModelFileError, TrainedModel
 from backproof.training.settings import Settings, SettingsError
 
@@ -55,8 +57,11 @@ class Run:
         return Vocabulary(self.model.symbols)
 
 
-def save_run(result: Result, folder: Path | str, overwrite: bool = False) -> Path:
+def save_run(result: Result, folder: Path | str, overwrite: bool = False, owned: bool = False) -> Path:
     """Write a run's folder whole; return its path, a free one like it if the folder is taken.
+
+    `owned` says that the run's own state is there (`training.checkpoint`): it gives way to the run, or goes along with
+    it where the run was interrupted.
 
     Raises FolderError when it cannot be written.
     """
@@ -71,7 +76,8 @@ def save_run(result: Result, folder: Path | str, overwrite: bool = False) -> Pat
     }
     if len(losses):
         files["loss.png"] = plots.loss_png(losses, result.settings.drop_step)
-    return write_folder(Path(folder), files, overwrite)
+    besides = checkpoint.copy if owned and result.status is Status.INTERRUPTED else None
+    return write_folder(Path(folder), files, overwrite, owned, besides)
 
 
 def load_run(folder: Path | str) -> Run:

@@ -87,7 +87,7 @@ def train_all(
     folder: Path,
     job: Job,
     workers: int,
-    interrupted: Callable[[], bool],
+    interrupted: Callable[[], int],
     on_event: Callable[[Event], None],
 ) -> None:
     """Train every member into its folder below `folder`; `on_event` hears of each run that begins, moves and ends.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 
-from backproof.files import move_aside, partial_folder, put_back, remove_leftovers
+from backproof.files import move_aside, partial_folder, put_back, remove_leftovers, sync
 
 MARKER = "run.json"  # a folder that holds it is a run, and may be replaced when the user asks for that
+CHECKPOINT = "checkpoint"  # in a run's folder: its state while it is not over
+STATE = "state-"  # what the files there begin with that it can go on from
 _LAST = 9_999  # of the numbers that a name is given when it is taken
 
 
@@ -27,6 +29,11 @@ def default_folder(suffix: str = "") -> Path:
 def check_free(folder: Path, hint: str = "") -> None:
     """Refuse, with a `hint` what else to do, a folder that holds something already."""
     with _in_a_sentence(folder, "cannot be written"):
+        if unfinished(folder):
+            raise FolderError(
+                f"{folder} holds a run that is not over; go on with --resume {folder}, or choose another folder with "
+                f"--out{hint}."
+            )
         if _holds_something(folder):
             raise FolderError(f"{folder} exists already; choose another folder with --out{hint}.")
 
@@ -44,7 +51,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         check_free(folder, ", or add --overwrite")
     with _in_a_sentence(folder, "cannot be written"):
         place = _followed(folder)
-        if _holds_something(folder) and not (place / MARKER).is_file():
+        if _holds_something(folder) and not (place / MARKER).is_file() and not unfinished(place):
             raise FolderError(f"{folder} is not the folder of a run and is not overwritten; choose another with --out.")
         if place.exists() and (reason := _why_it_has_to_stay(place)):
             raise FolderError(f"{folder} cannot be replaced: {reason}; choose another, as with --out {folder / 'run'}.")
@@ -56,8 +63,23 @@ def check_folder(folder: Path, overwrite: bool) -> None:
             remove_empty(created)
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes], overwrite: bool = False) -> Path:
-    """Write `files` beside and rename; return the folder, or a free name like it if it could not be had."""
+def unfinished(folder: Path) -> bool:
+    """Whether a run can go on there."""
+    return any((folder / CHECKPOINT).glob(f"{STATE}*"))
+
+
+def write_folder(
+    folder: Path,
+    files: Mapping[str, bytes],
+    overwrite: bool = False,
+    owned: bool = False,
+    besides: Callable[[Path, Path], None] | None = None,
+) -> Path:
+    """Write `files` beside and rename; return the folder, or a free name like it if it could not be had.
+
+    `owned` says that what is there is the state of the same run, and gives way to it; `besides` writes more into the
+    new folder, given the old one and that.
+    """
     with _in_a_sentence(folder, "could not be written"):
         place = _followed(folder)
         make_folder(place.absolute().parent)
@@ -66,7 +88,13 @@ def write_folder(folder: Path, files: Mapping[str, bytes], overwrite: bool = Fal
             new.mkdir()
             for name, content in files.items():
                 (new / name).write_bytes(content)
-            written = _put(new, place, partial, overwrite)
+                sync(new / name)
+            if besides is not None:
+                besides(place, new)
+            sync(new)
+            gives_way = (overwrite and (place / MARKER).is_file()) or (owned and (place / CHECKPOINT).is_dir())
+            written = _put(new, place, partial, gives_way)
+            sync(written.absolute().parent)
     return folder if written == place else written
 
 
@@ -103,12 +131,12 @@ def _holds_something(folder: Path) -> bool:
     if not folder.is_dir():
         raise FolderError(f"{folder} is a file; choose another folder with --out.")
     remove_leftovers(folder)
-    return any(folder.iterdir())
+    return any(each.name != CHECKPOINT or unfinished(folder) for each in folder.iterdir())
 
 
-def _put(new: Path, place: Path, partial: Path, overwrite: bool) -> Path:
+def _put(new: Path, place: Path, partial: Path, gives_way: bool) -> Path:
     try:
-        if overwrite and (place / MARKER).is_file():
+        if gives_way:
             move_aside(place, partial)
         new.rename(place)  # there is nothing, or an empty folder
         return place

@@ -9,34 +9,39 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within the block Ctrl-C is only noted; the function given answers whether it came. A second one interrupts.
+def deferred_interrupt(*others: int) -> Iterator[Callable[[], int]]:
+    """Within the block Ctrl-C, and `others`, are only noted; the function given says which signal came, or 0.
 
-    A block within a block answers for both: Ctrl-C before the inner one began is not forgotten in it.
-    Outside the main thread signals cannot be handled, and the answer is always no.
+    A second one interrupts. A block within a block answers for both: Ctrl-C before the inner one began is not forgotten
+    in it. What the process ignores, as hang-ups under nohup, it goes on ignoring. Outside the main thread signals
+    cannot be handled, and the answer is always 0.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield lambda: 0
         return
-    before = signal.getsignal(signal.SIGINT)
-    if isinstance(before, _Note):
-        yield before.came.is_set
+    present = signal.getsignal(signal.SIGINT)
+    if isinstance(present, _Note):
+        yield lambda: present.number
         return
     note = _Note()
-    signal.signal(signal.SIGINT, note)
+    before = {number: signal.getsignal(number) for number in others if signal.getsignal(number) is not signal.SIG_IGN}
+    before[signal.SIGINT] = present
+    for number in before:
+        signal.signal(number, note)
     try:
-        yield note.came.is_set
+        yield lambda: note.number
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Note:
-    """A handler that remembers the first Ctrl-C and raises the second."""
+    """A handler that remembers the first signal and raises KeyboardInterrupt at the second."""
 
     def __init__(self) -> None:
-        self.came = threading.Event()
+        self.number = 0
 
     def __call__(self, number: int, frame: object) -> None:
-        if self.came.is_set():
+        if self.number:
             raise KeyboardInterrupt
-        self.came.set()
+        self.number = number

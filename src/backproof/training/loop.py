@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +43,27 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class State:
+    """All that a run needs to go on, bit by bit as if it had never stopped.
+
+    `random` is the state of the generator of minibatches; `losses` (float32) are those of all steps so far.
+    """
+
+    parameters: Parameters
+    random: Tensor
+    losses: NDArray
+    seconds: float
+
+
+class Keep(NamedTuple):
+    """What a run's state is given to: every so many seconds, when the run is interrupted, and after its last step."""
+
+    save: Callable[[State], None]
+    every: float
+    on_interrupt: Callable[[], None] = lambda: None  # before that last one
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Losses of the steps taken (float32, nats per example), how the run ended, and how long it took."""
 
@@ -64,20 +86,37 @@ def run(
     settings: Settings,
     generator: Generator,
     on_progress: Callable[[Progress], None] | None = None,
+    *,
+    begun: State | None = None,
+    keep: Keep | None = None,
 ) -> Outcome:
-    """Train `engine` on minibatches drawn from `examples` examples by `generator`.
+    """Train `engine` on minibatches drawn from `examples` examples by `generator`; both are in the state of `begun`.
 
     Ends early on Ctrl-C, and on a step that makes the loss or a parameter infinite or NaN: the engine is then left in
     the last state in which all parameters were finite, and only the losses up to it are returned.
     """
     losses = np.empty(settings.steps, np.float32)
     status, done, chunk = Status.FINISHED, 0, 1
-    started = perf_counter()
+    started = kept = perf_counter()
+    if begun is not None:
+        done = len(begun.losses)
+        losses[:done] = begun.losses
+        started -= begun.seconds
+
+    def state() -> State:
+        return State(engine.parameters(), generator.get_state(), losses[:done], perf_counter() - started)
+
     with deferred_interrupt() as interrupted:
         while done < settings.steps:
             if interrupted():
                 status = Status.INTERRUPTED
+                if keep is not None and done:
+                    keep.on_interrupt()
+                    keep.save(state())
                 break
+            if keep is not None and done and perf_counter() - kept >= keep.every:
+                keep.save(state())
+                kept = perf_counter()
             chunk_started = perf_counter()
             count = min(chunk, settings.steps - done)
             before = engine.parameters()
@@ -96,6 +135,8 @@ def run(
             if status is Status.DIVERGED:
                 break
             chunk = _next_chunk(count, perf_counter() - chunk_started, settings.batch_size)
+        if keep is not None and status is Status.FINISHED:
+            keep.save(state())  # what is made of it now may fail, as on a full disk
     return Outcome(losses[:done], status, perf_counter() - started)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
@@ -85,8 +86,7 @@ def from_file(
 
 def most_bytes(shape: Shape) -> int:
     """What a saved model of this shape takes at most: its numbers and the header of its file."""
-    numbers = shape.symbols * shape.embedding + (shape.symbols + 1) * shape.hidden + shape.symbols
-    return 4 * (numbers + shape.block_size * shape.embedding * shape.hidden + 4 * shape.hidden) + HEADER
+    return 4 * sum(map(prod, tensor_shapes(shape).values())) + HEADER
 
 
 def unpacked(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -102,6 +102,15 @@ def unpacked(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         return load(content), {str(name): str(value) for name, value in metadata.items()}
     except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         raise ValueError from None
+
+
+def tensor_shapes(s: Shape) -> dict[str, tuple[int, ...]]:
+    """Of the parameters and the calibrated statistics, by their names."""
+    row = (1, s.hidden)
+    return {
+        "C": (s.symbols, s.embedding), "W1": (s.block_size * s.embedding, s.hidden), "b1": (s.hidden,),
+        "W2": (s.hidden, s.symbols), "b2": (s.symbols,), "bngain": row, "bnbias": row, "bnmean": row, "bnvar": row,
+    }  # fmt: skip
 
 
 def fingerprint(symbols: tuple[str, ...]) -> str:
@@ -121,12 +130,7 @@ def _shape(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Shape:
 
 
 def _check(path: Path, model: TrainedModel) -> None:
-    s = model.shape
-    row = (1, s.hidden)
-    expected = {
-        "C": (s.symbols, s.embedding), "W1": (s.block_size * s.embedding, s.hidden), "b1": (s.hidden,),
-        "W2": (s.hidden, s.symbols), "b2": (s.symbols,), "bngain": row, "bnbias": row, "bnmean": row, "bnvar": row,
-    }  # fmt: skip
+    s, expected = model.shape, tensor_shapes(model.shape)
     for name, tensor in _tensors(model).items():
         if tuple(tensor.shape) != expected[name] or tensor.dtype != torch.float32:
             raise ModelFileError(

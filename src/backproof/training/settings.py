@@ -67,10 +67,10 @@ class Settings:
             value: Any = getattr(self, name)
             noun = "a whole number" if kind is int else "a number"
             if not _is_number(value, Integral if kind is int else Real):
-                raise SettingsError(f"{_flag(name)} is {value!r}; it has to be {noun}.")
+                raise SettingsError(f"{flag(name)} is {value!r}; it has to be {noun}.")
             if not least <= value <= most:
                 wanted = _IN_WORDS.get(name) or (f"at least {least}" if value < least else f"at most {most}")
-                raise SettingsError(f"{_flag(name)} is {value}; it has to be {wanted}.")
+                raise SettingsError(f"{flag(name)} is {value}; it has to be {wanted}.")
             object.__setattr__(self, name, kind(value))  # of numpy's numbers JSON knows nothing
         if not isinstance(self.engine, str):
             raise SettingsError(f"--engine is {self.engine!r}; it has to be the name of an engine.")
@@ -81,7 +81,8 @@ class Settings:
         return round(self.steps * self.lr_drop_at)
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """How the command line calls a setting."""
     return "--" + name.replace("_", "-")
 
 

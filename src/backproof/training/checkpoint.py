@@ -1,0 +1,263 @@
+"""The state of a run that is not over: written whole, synced to the disk, and read back with every number checked.
+
+It stands in the folder `checkpoint` of the run's own folder:
+
+about.json           settings, engine, number of symbols, data and its checksum
+losses               of all steps so far, float32, little-endian; only ever appended to
+state-000000012000   parameters and random state after so many steps (safetensors); the last two are kept
+owner                who trains there, and locked by them for as long as they live
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from backproof.files import locked, read_bytes, write_bytes
+from backproof.models.mlp import Parameters, Shape
+from backproof.training.folder import CHECKPOINT, STATE, FolderError, make_folder, remove_empty
+from backproof.training.loop import State
+from backproof.training.model import ModelFileError, most_bytes, tensor_shapes, unpacked
+from backproof.training.settings import Settings, SettingsError
+
+_FORMAT = "backproof-checkpoint-1"
+_ABOUT, _LOSSES, _OWNER = "about.json", "losses", "owner"
+_KEPT = 2  # the last may be what a failing disk spoils
+_MOST_SYMBOLS = 65_535
+_MOST_TEXT = 2**16  # bytes of about.json and of owner, which take less than a thousand but for a long path
+_RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a run is a run of: with another of these it would be another run."""
+
+    settings: Settings
+    engine: str
+    symbols: int
+    data_source: str
+    data_sha256: str
+
+    @property
+    def shape(self) -> Shape:
+        """The network's."""
+        s = self.settings
+        return Shape(self.symbols, s.block_size, s.embedding, s.hidden, s.correction)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run as it was when it was last saved."""
+
+    about: About
+    state: State
+
+
+class Checkpoints:
+    """Those of one run, while it goes on. `steps` are those of the last one, 0 before the first."""
+
+    def __init__(self, folder: Path, about: About, begun: State | None = None) -> None:
+        self._place = folder / CHECKPOINT
+        self._identity = _identity(about)
+        if begun is None:
+            _clear(self._place)
+            self.steps, self._sum = 0, hashlib.sha256()
+        else:
+            self.steps, self._sum = len(begun.losses), hashlib.sha256(_bytes(begun.losses))
+        write_bytes(self._place / _ABOUT, json.dumps({"format": _FORMAT, **asdict(about)}, indent=2).encode())
+
+    def save(self, state: State) -> None:
+        """Write `state`, of this run and later than the last one. Raises OSError and leaves the last one as it was."""
+        new = _bytes(state.losses[self.steps :])
+        with open(self._place / _LOSSES, "r+b" if self.steps else "wb") as file:  # noqa: PTH123
+            file.truncate(4 * self.steps)  # what did not get as far as a state
+            file.seek(4 * self.steps)
+            file.write(new)
+            file.flush()
+            os.fsync(file.fileno())
+        self._sum.update(new)
+        self.steps = len(state.losses)
+        self._write(state)
+        for old in _states(self._place)[_KEPT:]:
+            old.unlink()
+
+    def _write(self, state: State) -> None:
+        from safetensors.torch import save
+
+        tensors = state.parameters._asdict() | {_RANDOM: state.random}
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        metadata = {
+            "format": _FORMAT,
+            "steps": str(len(state.losses)),
+            "seconds": repr(state.seconds),
+            "losses_sha256": self._sum.hexdigest(),
+            "about_sha256": self._identity,
+            "sha256": _checksum(tensors),
+        }
+        write_bytes(self._path(len(state.losses)), save(tensors, metadata))
+
+    def _path(self, steps: int) -> Path:
+        return self._place / f"{STATE}{steps:012}"
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Keep everybody else out of the folder of a run. What is empty when it ends is removed.
+
+    Raises FolderError, which says whose it is, where another process trains there.
+    """
+    place, created = folder / CHECKPOINT, []
+    with ExitStack() as stack:
+        stack.callback(lambda: remove_empty([place, *created]))
+        try:
+            created = make_folder(place)
+            mine = stack.enter_context(locked(place / _OWNER))
+            if mine:
+                (place / _OWNER).write_text(_signed(), encoding="utf-8")
+        except OSError as error:
+            reason = f"{folder} cannot be written ({error.strerror})"
+            raise FolderError(f"{reason}; choose another folder with --out.") from None
+        if not mine:
+            raise FolderError(f"{folder} is in use: {_owner(place)}; wait, or choose another folder with --out.")
+        stack.callback(_leave, place)
+        yield
+
+
+def _leave(place: Path) -> None:
+    with suppress(OSError):
+        if not _states(place):
+            _clear(place)
+        (place / _OWNER).unlink(missing_ok=True)
+
+
+def _signed() -> str:
+    return json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%H:%M:%S}"})
+
+
+def last(folder: Path) -> Checkpoint | None:
+    """The last state that is whole; None where there is none. Raises ModelFileError where all there are are damaged."""
+    place = folder / CHECKPOINT
+    states = _states(place)
+    if not states:
+        return None
+    about = _about(place / _ABOUT)
+    for path in states:
+        state = _state(path, place, about)
+        if state is not None:
+            return Checkpoint(about, state)
+    raise ModelFileError(f"{place} is damaged: none of its states is whole; begin again with --overwrite.")
+
+
+def copy(folder: Path, into: Path) -> None:
+    """Take the states of a run along into another folder. Raises OSError."""
+    shutil.copytree(folder / CHECKPOINT, into / CHECKPOINT, ignore=shutil.ignore_patterns(_OWNER))
+
+
+def _states(place: Path) -> list[Path]:
+    """The newest first."""
+    try:
+        names = [each for each in place.iterdir() if each.name.startswith(STATE) and each.name[len(STATE) :].isdigit()]
+    except OSError:
+        return []
+    return sorted(names, key=lambda each: int(each.name[len(STATE) :]), reverse=True)
+
+
+def _clear(place: Path) -> None:
+    for path in (*_states(place), place / _LOSSES, place / _ABOUT):
+        path.unlink(missing_ok=True)
+
+
+def _bytes(losses: np.ndarray) -> bytes:
+    return losses.astype("<f4", copy=False).tobytes()
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        whole.update(tensors[name].contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _identity(about: About) -> str:
+    """A checksum of all that the states of a run depend on; how long it is to be may change."""
+    known = asdict(about)
+    for name in ("steps", "lr_drop_at"):
+        del known["settings"][name]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def _about(path: Path) -> About:
+    try:
+        read: Any = json.loads(read_bytes(path, _MOST_TEXT))
+        if read.pop("format") != _FORMAT:
+            raise ModelFileError(f"{path} was not written by this version of Backproof; begin again with --overwrite.")
+        about = About(**{**read, "settings": Settings(**read["settings"])})
+        texts = (about.engine, about.data_source, about.data_sha256)
+        whole = asdict(about) == read and all(isinstance(text, str) for text in texts)
+        whole = whole and type(about.symbols) is int and 1 < about.symbols <= _MOST_SYMBOLS
+    except ModelFileError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, SettingsError):
+        whole = False
+    if not whole:
+        raise ModelFileError(f"{path} is missing, damaged or was altered; begin again with --overwrite.")
+    return about
+
+
+def _state(path: Path, place: Path, about: About) -> State | None:
+    """What is in the file; None for anything that was not written there as it is."""
+    generator = Generator().get_state()
+    try:
+        tensors, metadata = unpacked(read_bytes(path, most_bytes(about.shape) + generator.numel()))
+        steps, seconds = int(metadata["steps"]), float(metadata["seconds"])
+        if metadata["format"] != _FORMAT or metadata["about_sha256"] != _identity(about):
+            return None
+        if metadata["sha256"] != _checksum(tensors) or path.name != f"{STATE}{steps:012}":
+            return None
+        if not 0 < steps <= about.settings.steps or not isfinite(seconds) or seconds < 0:
+            return None
+        random = tensors.pop(_RANDOM)
+        Generator().set_state(random)
+        losses = _losses(place / _LOSSES, steps)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, OverflowError):
+        return None
+    if hashlib.sha256(_bytes(losses)).hexdigest() != metadata["losses_sha256"]:
+        return None
+    if set(tensors) != set(Parameters._fields) or not _fit(tensors, about.shape):
+        return None
+    return State(Parameters(**tensors), random, losses, seconds)
+
+
+def _losses(path: Path, steps: int) -> np.ndarray:
+    with open(path, "rb") as file:  # noqa: PTH123 - no more of it than is needed
+        return np.frombuffer(file.read(4 * steps), "<f4").astype(np.float32)
+
+
+def _fit(tensors: Mapping[str, Tensor], shape: Shape) -> bool:
+    wanted = tensor_shapes(shape)
+    return all(
+        tuple(tensor.shape) == wanted[name] and tensor.dtype == torch.float32 and bool(tensor.isfinite().all())
+        for name, tensor in tensors.items()
+    )
+
+
+def _owner(place: Path) -> str:
+    try:
+        read = json.loads(read_bytes(place / _OWNER, _MOST_TEXT))
+        return f"process {int(read['process'])} on {read['host']} has been training there since {read['since']}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process trains there"
