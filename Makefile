@@ -9,7 +9,7 @@ OLDEST := .venv-oldest
 STEPS  ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-anywhere test-oldest sanitize lint bench clean
+.PHONY: help run test test-crash test-anywhere test-oldest sanitize lint bench clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ test: $(READY) ## Run the tests
 
 test-oldest: $(OLDEST)/ready ## Run the prover's tests with the oldest PyTorch
 	@PYTHONPATH=src $(OLDEST)/bin/python -m pytest tests/proof
+
+test-crash: $(READY) ## Kill runs at every file operation, and see that nothing is lost
+	@BACKPROOF_CRASH=all $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal tests/crash
 
 test-anywhere: $(READY) ## Run the tests of a clone of HEAD as on other machines (some of them: ONLY=pid,locale)
 	@$(BIN)/python tests/support/anywhere.py '$(ONLY)'

@@ -33,7 +33,7 @@ from backproof.text import Vocabulary
 from backproof.text.vocabulary import checked
 from backproof.training import checkpoint
 from backproof.training import model as model_file
-from backproof.training.folder import MARKER, write_folder
+from backproof.training.folder import MARKER, recover, write_folder
 from backproof.training.loop import Status
 from backproof.training.model import ModelFileError, TrainedModel
 from backproof.training.settings import Settings, SettingsError
@@ -84,6 +84,8 @@ def load_run(folder: Path | str) -> Run:
     """Read a run and check all that it says; raises ModelFileError naming the file that is not as it was written."""
     folder = Path(folder)
     path = folder / MARKER
+    if not folder.exists():
+        recover(folder)  # perhaps one who was to replace it was killed in between
     try:
         description = json.loads(read_bytes(path, _MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):

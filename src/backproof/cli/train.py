@@ -56,20 +56,21 @@ class Train:
 
     def run(self) -> int:
         from backproof.training.checkpoint import owned
-        from backproof.training.folder import FolderError, check_folder, default_folder
+        from backproof.training.folder import FolderError, check_folder, default_folder, recover
 
         if not self.save_every >= 0:
             raise FolderError(f"--save-every is {self.save_every}; it has to be at least 0 seconds.")
         if self.resume and self.overwrite:
             raise FolderError("--resume goes on with a run and --overwrite begins it again; give one of them.")
-        if self.resume == "auto":
-            if self.out is None:
-                raise FolderError("--resume auto goes on with the run in a folder; name it with --out.")
-            if (finished := self._finished(self.out)) is not None:
-                return finished
-        elif self.resume and self.out is not None:
+        auto = self.resume == "auto"
+        if auto and self.out is None:
+            raise FolderError("--resume auto goes on with the run in a folder; name it with --out.")
+        if self.resume and not auto and self.out is not None:
             raise FolderError("--resume names the folder already; leave --out away.")
-        folder = Path(self.resume) if self.resume not in (None, "auto") else self.out or default_folder()
+        folder = Path(self.resume) if self.resume and not auto else self.out or default_folder()
+        recover(folder)
+        if auto and (finished := self._finished(folder)) is not None:
+            return finished
         begun = self._begun(folder)
         check_folder(folder, self.overwrite or begun is not None)
         with owned(folder):

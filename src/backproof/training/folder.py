@@ -63,6 +63,11 @@ def check_folder(folder: Path, overwrite: bool) -> None:
             remove_empty(created)
 
 
+def recover(folder: Path) -> None:
+    """Put back what a killed process had moved aside to replace it, and remove what else it left. Raises nothing."""
+    remove_leftovers(_followed(folder).absolute().parent)
+
+
 def unfinished(folder: Path) -> bool:
     """Whether a run can go on there."""
     return any((folder / CHECKPOINT).glob(f"{STATE}*"))

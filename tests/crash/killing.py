@@ -1,0 +1,132 @@
+"""Kill a child at its n-th file operation, for every n: before it, half way through a write, and after it.
+
+The operations are interposed in Python, as SQLite's tests interpose theirs in C: everything that changes a file system
+and that the package calls, under one folder. The child is a fork, so that a point costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CHANGES = ("rename", "replace", "mkdir", "rmdir", "unlink", "remove", "fsync", "truncate", "open")
+SOME = 16  # one kill point in so many: a training run takes half a second, and all of them minutes
+END = 99  # the exit code of a child that came to its end
+_FAILED = 98
+
+
+def points(work: Callable[[], object], check: Callable[[int], None]) -> int:
+    """Run `work` in children that are killed at their first, second, ... operation, and `check` after each.
+
+    Unless all are asked for, by the variable BACKPROOF_CRASH, only some are tried, others in every run of the tests.
+    Returns about how many kill points there are. Raises AssertionError when a child fails by itself.
+    """
+    every = 1 if os.environ.get("BACKPROOF_CRASH") == "all" else SOME
+    for point in range(random.randint(1, every), 10_000, every):
+        code = in_a_child(work, point)
+        if code == END:
+            return point - 1
+        assert code == -signal.SIGKILL, f"at point {point} the child ended with {code}"
+        check(point)
+    raise AssertionError("there is no end to the operations")
+
+
+def in_a_child(work: Callable[[], object], kill_at: int = 0) -> int:
+    """The exit code of `work` in a fork: END when it returned, minus the signal that killed it."""
+    child = os.fork()
+    if child == 0:
+        code = _FAILED
+        try:
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the child ends
+            if kill_at:
+                _interpose(_Counter(kill_at))
+            work()
+            code = END
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+class _Counter:
+    def __init__(self, kill_at: int) -> None:
+        self.left = kill_at
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _interpose(counter: _Counter) -> None:
+    for name in CHANGES:
+        setattr(os, name, _counted(getattr(os, name), counter, name))
+    opened = _opening(io.open, counter)
+    io.open = builtins.open = opened  # type: ignore[assignment]
+
+
+def _counted(call: Callable, counter: _Counter, name: str) -> Callable:
+    def counted(*given: Any, **options: Any) -> Any:
+        if name == "open" and not given[1] & os.O_CREAT:
+            return call(*given, **options)
+        counter.step()
+        result = call(*given, **options)
+        counter.step()
+        return result
+
+    return counted
+
+
+def _opening(call: Callable, counter: _Counter) -> Callable:
+    def opening(file: Any, mode: str = "r", *given: Any, **options: Any) -> Any:
+        if not set(mode) & set("wax+"):
+            return call(file, mode, *given, **options)
+        counter.step()
+        opened = call(file, mode, *given, **options)
+        counter.step()
+        opened_write = opened.write
+
+        def write(content: Any) -> int:
+            half = len(content) // 2
+            opened_write(content[:half])
+            opened.flush()
+            counter.step()
+            opened_write(content[half:])
+            opened.flush()
+            counter.step()
+            return len(content)
+
+        return _Writing(opened, write)
+
+    return opening
+
+
+class _Writing:
+    """An open file whose `write` is another's."""
+
+    def __init__(self, opened: Any, write: Callable[[Any], int]) -> None:
+        self._opened, self.write = opened, write
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+    def __enter__(self) -> _Writing:
+        self._opened.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> Any:
+        return self._opened.__exit__(*raised)
+
+
+def visible(folder: Path) -> list[str]:
+    """All names in a folder, the hidden ones too."""
+    return sorted(each.name for each in folder.iterdir())

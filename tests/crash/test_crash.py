@@ -1,0 +1,169 @@
+"""Killed at every file operation: the old or the new is whole, nothing else is visible, and the next command works."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from killing import END, in_a_child, points, visible
+
+from backproof import plots
+from backproof.cli import main, train
+from backproof.experiment import Result
+from backproof.runs import load_run, save_run
+from backproof.text import Corpus
+from backproof.training.checkpoint import last
+from backproof.training.folder import MARKER, check_folder
+from backproof.training.loop import Progress
+from backproof.training.settings import Settings
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forks")
+
+SIZE = ["--steps", "40", "--batch-size", "4", "--hidden", "9", "--embedding", "2", "--engine", "eager"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Pictures are drawn in memory, and take most of the time."""
+    monkeypatch.setattr(plots, "loss_png", lambda *_: b"a picture")
+    monkeypatch.setattr(plots, "dlogits_png", lambda *_: b"a picture")
+
+
+@pytest.fixture
+def words(small_corpus: Corpus, tmp_path: Path) -> str:
+    path = tmp_path / "words.txt"
+    path.write_text("\n".join(small_corpus.words), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder of which a test says all that is in it."""
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
+
+
+def emptied(place: Path, before: Path | None = None) -> None:
+    shutil.rmtree(place)
+    if before is None:
+        place.mkdir()
+    else:
+        shutil.copytree(before, place)
+
+
+@pytest.fixture
+def other_result(small_result: Result) -> Result:
+    return replace(small_result, settings=replace(small_result.settings, seed=7))
+
+
+def seed_of(folder: Path) -> int:
+    return load_run(folder).settings.seed
+
+
+def test_a_run_is_there_whole_or_not_at_all(small_result: Result, place: Path):
+    def check(point: int) -> None:
+        if (place / "run").exists():
+            assert seed_of(place / "run") == small_result.settings.seed
+        assert in_a_child(lambda: save_run(small_result, place / "next")) == END
+        assert set(visible(place)) <= {"run", "next"}
+        emptied(place)
+
+    assert points(lambda: save_run(small_result, place / "run"), check) > 40
+
+
+def test_what_is_overwritten_is_the_old_run_or_the_new(small_result: Result, other_result: Result, place: Path):
+    old, new = small_result.settings.seed, other_result.settings.seed
+    save_run(small_result, place / "run")
+    shutil.copytree(place, place.with_name("before"))
+    seen = set()
+
+    def check(point: int) -> None:
+        seen.add(seed_of(place / "run"))
+        check_folder(place / "run", overwrite=True)  # as the next command does that writes
+        assert visible(place) == ["run"]
+        emptied(place, place.with_name("before"))
+
+    assert points(lambda: save_run(other_result, place / "run", overwrite=True), check) > 60
+    assert seen <= {old, new}
+    if os.environ.get("BACKPROOF_CRASH") == "all":
+        assert seen == {old, new}
+
+
+def trained(words: str, folder: Path, *more: str) -> None:
+    code = main(["train", "--data", words, "--out", str(folder), *SIZE, "--save-every", "0", *more])
+    assert code in (0, 130), code
+
+
+def is_whole(folder: Path, whole: Path) -> None:
+    ours, theirs = load_run(folder), load_run(whole)
+    assert all(bool((a == b).all()) for a, b in zip(ours.model.parameters, theirs.model.parameters, strict=True))
+    assert np.array_equal(np.load(folder / "losses.npy"), np.load(whole / "losses.npy"))
+    assert (folder / "samples.txt").read_bytes() == (whole / "samples.txt").read_bytes()
+
+
+def goes_on(words: str, place: Path, whole: Path, seed: int | None = None) -> Callable[[int], None]:
+    """What is there is whole or can be gone on with, and the same command again ends as if it had never stopped."""
+
+    def check(point: int) -> None:
+        last(place / "run")  # raises where no state is whole
+        if (place / "run" / MARKER).exists():
+            load_run(place / "run")
+        assert in_a_child(lambda: trained(words, place / "run", "--resume", "auto")) == END
+        is_whole(place / "run", whole)
+        assert visible(place) == ["run"]
+        emptied(place)
+
+    return check
+
+
+@pytest.fixture
+def whole(words: str, tmp_path: Path) -> Path:
+    trained(words, tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+def test_a_training_run_goes_on_whenever_it_is_killed(words: str, place: Path, whole: Path):
+    assert points(lambda: trained(words, place / "run"), goes_on(words, place, whole)) > 150
+
+
+def interrupted_after(steps: int) -> Callable[[Settings], object]:
+    @contextmanager
+    def display(settings: Settings) -> Iterator[Callable[[Progress], None]]:
+        come = [signal.SIGINT]
+
+        def show(progress: Progress) -> None:
+            if come and progress.steps_done >= steps:
+                signal.raise_signal(come.pop())
+
+        yield show
+
+    return display
+
+
+def test_a_run_that_is_interrupted_goes_on_whenever_it_is_killed(words: str, place: Path, whole: Path, monkeypatch):
+    def interrupted() -> None:
+        monkeypatch.setattr(train, "training_display", interrupted_after(20))
+        trained(words, place / "run")
+
+    assert points(interrupted, goes_on(words, place, whole)) > 150
+
+
+def test_a_run_that_goes_on_may_be_killed_again(words: str, place: Path, whole: Path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "training_display", interrupted_after(20))
+        trained(words, place / "run")
+    shutil.copytree(place, place.with_name("before"))
+    check = goes_on(words, place, whole)
+
+    def once_more(point: int) -> None:
+        check(point)
+        emptied(place, place.with_name("before"))
+
+    assert points(lambda: trained(words, place / "run", "--resume", "auto"), once_more) > 100
