@@ -21,6 +21,7 @@ from torch import Tensor
 import full_run
 import memory
 import rivals
+import saving
 import scaling
 import training_step
 from backproof.engines import Engine, EngineError, ExampleSource
@@ -389,3 +390,18 @@ def test_a_figure_carries_what_decides_it(monkeypatch: pytest.MonkeyPatch):
     assert set(described) == {"command", "commit", "processor", "load", "system", "versions"}
     assert all(described.values()) and f"torch {torch.__version__}" in described["versions"]
     assert machine.lines(described).count("\n") == 5
+
+
+@pytest.mark.parametrize(("goal", "status"), [(10.0, 0), (0.0, 1)])
+def test_what_saving_costs_is_measured_and_held_to_its_goal(
+    tmp_path: Path, monkeypatch, capsys, goal: float, status: int
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(saving, "GOAL", goal)
+    monkeypatch.setattr(sys, "argv", ["saving.py", "--repeats", "2", "--hidden", "7", "--json", "saving.json"])
+    assert saving.main() == status
+    out = capsys.readouterr().out
+    assert "Saving every 30 seconds" in out and ("missed" in out) is bool(status)
+    (one,) = json.loads((tmp_path / "saving.json").read_text(encoding="utf-8"))["figures"]
+    assert one["hidden"] == 7 and 0 < one["share"] == one["save"] / 30
+    assert [each.name for each in tmp_path.iterdir()] == ["saving.json"]
