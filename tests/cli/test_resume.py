@@ -187,6 +187,16 @@ def test_who_comes_second_hears_whose_it_is(words: str, tmp_path: Path, capsys):
     assert begin(words, tmp_path / "run") == 0  # it had saved nothing yet
 
 
+def test_a_run_that_another_has_ended_meanwhile_is_not_gone_on_with(words: str, tmp_path: Path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        signals(patched, signal.SIGINT)
+        assert begin(words, folder) == 130
+    monkeypatch.setattr("backproof.training.checkpoint.last", lambda _: None)
+    assert "has just been ended by another process" in refused(capsys, "--resume", str(folder))
+    assert load_run(folder)
+
+
 def test_a_full_disk_ends_no_training(words: str, tmp_path: Path, whole: Path, monkeypatch, capsys):
     folder = tmp_path / "run"
 

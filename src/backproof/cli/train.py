@@ -56,7 +56,7 @@ class Train:
 
     def run(self) -> int:
         from backproof.training.checkpoint import owned
-        from backproof.training.folder import FolderError, check_folder, default_folder, recover
+        from backproof.training.folder import FolderError, check_folder, default_folder, recover, unfinished
 
         if not self.save_every >= 0:
             raise FolderError(f"--save-every is {self.save_every}; it has to be at least 0 seconds.")
@@ -71,10 +71,12 @@ class Train:
         recover(folder)
         if auto and (finished := self._finished(folder)) is not None:
             return finished
-        begun = self._begun(folder)
-        check_folder(folder, self.overwrite or begun is not None)
-        with owned(folder):
-            return self._train(folder, begun)
+        goes_on = self.resume is not None and unfinished(folder)
+        if self.resume and not auto and not goes_on:
+            raise FolderError(f"{folder} holds no run that is not over; begin one with --out {folder}.")
+        check_folder(folder, self.overwrite or goes_on)
+        with owned(folder):  # before its state is read: whoever had it until now may just have gone on
+            return self._train(folder, self._begun(folder) if goes_on else None)
 
     def _finished(self, folder: Path) -> int | None:
         """The exit code where the run in the folder is this one, and over."""
@@ -89,18 +91,18 @@ class Train:
         console.print(f"The run in {folder} is finished; there is nothing left to do.")
         return 0
 
-    def _begun(self, folder: Path) -> Checkpoint | None:
-        """The state to go on from, where one is asked for; raises FolderError where it is another run's, or none."""
-        if self.resume is None:
-            return None
+    def _begun(self, folder: Path) -> Checkpoint:
+        """The state to go on from; raises FolderError where it is another run's, or where its run is over by now."""
         from backproof.training import checkpoint
         from backproof.training.folder import FolderError
         from backproof.training.resume import continued
 
-        found, auto = checkpoint.last(folder), self.resume == "auto"
-        if found is None and not auto:
-            raise FolderError(f"{folder} holds no run that is not over; begin one with --out {folder}.")
-        return found and continued(found, self.settings, folder, anew=auto)
+        found = checkpoint.last(folder)
+        if found is None:
+            raise FolderError(
+                f"The run in {folder} has just been ended by another process; look at it before you go on."
+            )
+        return continued(found, self.settings, folder, anew=self.resume == "auto")
 
     def _train(self, folder: Path, begun: Checkpoint | None) -> int:
         from backproof import text
