@@ -23,6 +23,15 @@ SIZE = ["--batch-size", "4", "--hidden", "9", "--embedding", "2"]
 STEPS = 3000
 
 
+@pytest.fixture(autouse=True)
+def _signals_that_arrive() -> Iterator[None]:
+    """A command in the background, or one that outlives its terminal, ignores some, and its tests would with it."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def words(tmp_path: Path) -> str:
     path = tmp_path / "words.txt"

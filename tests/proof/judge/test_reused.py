@@ -81,3 +81,17 @@ def test_the_gradient_of_an_earlier_step_is_known_by_four_digits(off: float, ali
 def test_beside_a_zero_what_is_smaller_than_rounding_is_one(least: float, alike: bool) -> None:
     gradient = torch.tensor([1.0, 0.0], dtype=torch.float64)
     assert module._same(gradient + torch.tensor([0.0, least], dtype=torch.float64), gradient) == alike
+
+
+@pytest.mark.parametrize(("times", "judged"), [(1.0, False), (1.01, True)])
+def test_the_first_step_is_made_of_a_leaf_and_told_by_its_gradient(times: float, judged: bool) -> None:
+    """h = h * w over and over: its first h is a product of two leaves, as no other is."""
+    w, start, c = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1)).unbind(0)
+    w, h = w.clone().requires_grad_(), start
+    for _ in range(3):
+        h = h * w
+    loss = (h * c).sum()
+    dh = c * w.detach() ** 2 * times
+    row = check(loss, dict(loss=loss, w=w, h=h, c=c, dh=dh))["h"]
+    assert row.culprit is judged
+    assert ("it is the gradient of an earlier h" in row.message) is not judged

@@ -6,32 +6,43 @@ import torch
 from torch import Tensor
 
 from backproof.proof.graph.graph import Graph
-from backproof.proof.graph.node import Node, consumed, dense, is_leaf, kind, shape_at
+from backproof.proof.graph.node import Node, Place, consumed, dense, is_leaf, kind, nodes_behind, shape_at
 from backproof.proof.graph.passes import run
 
 _DEPTH = 3  # nodes that have to be of the same kinds: an activation, a sum and a product, as in a step of an RNN
 _STEPS = 512  # places that are asked for their gradient, in one backward pass
 
 
-def reused(graph: Graph, name: str, got: Tensor) -> str:
-    """Why `got` need not be meant for this tensor, in a clause; empty where nothing speaks for that.
+def of_an_earlier_step(graph: Graph, name: str, got: Tensor) -> bool:
+    """Whether `got` is the gradient of a nameless tensor of the same operation: what a walk back through a loop leaves.
 
-    It is so where nameless tensors on the way were made by the same operations, as in every step of a loop: whoever
-    walks back through the loop is left with the gradient of the first step, and with the value of the last.
+    The first step of a loop is made of a leaf, and so otherwise than the next ones; its gradient tells it all the same.
+    Earlier is what the named tensor was made of: one that is made of it may well have the gradient of a slip.
     """
+    behind = set(nodes_behind([graph.values[name]]))
+    places = [at for at in _nameless(graph, name) if at[0] in behind]
+    if not places:
+        return False
+    arrived = run(graph, graph.places[graph.output], graph.upstream, places[:_STEPS])
+    return any(one is not None and _same(dense(one), got) for one in arrived)
+
+
+def steps_alike(graph: Graph, name: str) -> int:
+    """How many nameless tensors were made by the same operations, as in every step of a loop.
+
+    Whoever walks back through it is left with a gradient of the first step, and with the value of the last.
+    """
+    made = _made_by(graph.places[name][0], _DEPTH)
+    return sum(_made_by(node, _DEPTH) == made for node, _ in _nameless(graph, name))
+
+
+def _nameless(graph: Graph, name: str) -> list[Place]:
+    """Places without a name that the output depends on, of the same kind and shape."""
     own = graph.places[name]
     if is_leaf(own):
-        return ""
-    made = _made_by(own[0], _DEPTH)
-    alike = [(node, own[1]) for node in graph.nodes if node != own[0] and _made_by(node, _DEPTH) == made]
-    nameless = [at for at in alike if at in graph.used and at not in graph.owners]
-    places = [at for at in nameless if shape_at(at) == shape_at(own)]
-    if not places:
-        return ""
-    arrived = run(graph, graph.places[graph.output], graph.upstream, places[:_STEPS])
-    if any(found is not None and _same(dense(found), got) for found in arrived):
-        return f"it is the gradient of an earlier {name}, since the name is used again"
-    return f"{len(places)} nameless tensors were made as {name} was, so the name may be used again by a loop"
+        return []
+    found = [(node, own[1]) for node in graph.nodes if node != own[0] and kind(node) == kind(own[0])]
+    return [at for at in found if at in graph.used and at not in graph.owners and shape_at(at) == shape_at(own)]
 
 
 def _made_by(node: Node, depth: int) -> tuple:

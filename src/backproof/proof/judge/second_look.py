@@ -7,7 +7,7 @@ from collections.abc import Callable
 from backproof.proof.causes.case import Case
 from backproof.proof.graph.formula import formula
 from backproof.proof.graph.recompute import changed_since, names_of
-from backproof.proof.judge.reused import reused
+from backproof.proof.judge.reused import of_an_earlier_step, steps_alike
 from backproof.proof.judge.step_before import of_the_step_before
 from backproof.proof.report.certainty import Applicability
 from backproof.proof.report.report import Report
@@ -54,15 +54,20 @@ def look_again(row: Row, blamed: Blame | None, case: Case, alone: Callable[[tupl
         return row
     if not case.whole_pass and (judged := of_the_step_before(row, blamed, case)) is not None:
         return judged
+    if not case.whole_pass and of_an_earlier_step(case.graph, row.name, blamed.numbers.got):
+        return _of_a_loop(row, f"it is the gradient of an earlier {row.name}, since the name is used again")
     if row.cause or row.candidates:
         return row
     for upstream in case.graph.collapsed(row.name)[:_FUSED]:
         again = alone((row.name, upstream))[row.name]
         if again.culprit and again.cause:
             return again
-    why = "" if case.whole_pass else reused(case.graph, row.name, blamed.numbers.got)
-    if not why:
-        return row
+    alike = 0 if case.whole_pass else steps_alike(case.graph, row.name)
+    why = f"{alike} nameless tensors were made as {row.name} was, so the name may be used again by a loop"
+    return _of_a_loop(row, why) if alike else row
+
+
+def _of_a_loop(row: Row, why: str) -> Row:
     message = (
         f"{row.gradient} is not judged: {why}.\n  next: keep the tensors of every step, as in hs[t] and dhs[t], and "
         f"pair one of them: pairs={{'h1': (hs[1], dhs[1])}}"
