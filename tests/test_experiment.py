@@ -9,8 +9,8 @@ from backproof.experiment import Result, train
 from backproof.models import mlp
 from backproof.text import Corpus
 from backproof.training import evaluation, sampling
-from backproof.training.loop import Status
 from backproof.training.settings import Settings
+from backproof.training.status import Status
 
 # Gain and bias are unseeded there, so that a repeat comes close and not equal.
 PUBLISHED_LOG = {

@@ -25,9 +25,11 @@ MAY_IMPORT = {
     "testing": {"proof"},
     "plots": set(),
     "experiment": {"shapes", "text", "rules", "models", "engines", "training", "proof"},
-    "runs": {"files", "text", "rules", "models", "proof", "training", "plots", "experiment"},
-    "sweep": {"files", "text", "models", "engines", "training", "experiment", "runs"},
-    "cli": {"files", "text", "models", "engines", "training", "proof", "experiment", "runs", "sweep"},
+    "record": {"files", "text", "training"},
+    "runs": {"text", "rules", "models", "proof", "training", "plots", "experiment", "record"},
+    "resumable": {"text", "engines", "training", "experiment", "record", "runs"},
+    "sweep": {"files", "text", "models", "engines", "training", "experiment", "record", "runs", "resumable"},
+    "cli": {"files", "text", "models", "engines", "training", "proof", "experiment", "runs", "resumable", "sweep"},
     "__main__": {"cli"},
 }
 # The rooms of the prover, from the ground up: a room may import itself and those before it. What stands beside the

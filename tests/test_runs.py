@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from backproof.experiment import Result
 from backproof.runs import load_run, save_run
-from backproof.training.model import ModelFileError
+from backproof.training.errors import ModelFileError
 from backproof.training.sampling import sample
 
 

@@ -18,9 +18,10 @@ from backproof.proof.report.rows import Row
 from backproof.shapes import Contexts, Targets
 from backproof.text import Corpus, Splits, Vocabulary, split_examples, vocabulary_of
 from backproof.training import evaluation, loop, sampling
-from backproof.training.loop import Keep, Progress, State, Status
+from backproof.training.loop import Keep, Progress, State
 from backproof.training.model import TrainedModel
 from backproof.training.settings import Settings
+from backproof.training.status import Status, divergence
 
 
 @dataclass(frozen=True)
@@ -70,29 +71,24 @@ class Result:
     @property
     def divergence(self) -> str:
         """What is no longer finite, where the run diverged; a sentence without its capital and its full stop."""
-        if self.status is not Status.DIVERGED:
-            return ""
-        step = len(self.step_losses)
-        if step == self.settings.steps:
-            return "the loss of the calibrated model is not finite"
-        rate = self.settings.lr if step < self.settings.drop_step else self.settings.lr_after
-        return f"the loss is no longer finite at step {step:,} with the learning rate {rate:g}"
+        return divergence(self.settings, len(self.step_losses)) if self.status is Status.DIVERGED else ""
 
 
 def train(
     corpus: Corpus,
     settings: Settings | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
     *,
     begun: State | None = None,
     keep: Keep | None = None,
+    until: int | None = None,
 ) -> Result:
     """Train on `corpus`, calibrate batch normalisation, measure, prove the gradients again, and draw 20 words.
 
-    Ctrl-C and a loss that is no longer finite end the training early; `Result.status` says so. A run whose calibrated
-    model has losses that are not finite has diverged as well. `keep` is given the run's state now and then; from such
-    a state, `begun`, the run goes on, and ends with the bits of one that never stopped. Raises
-    CorpusError for too few words and EngineError for an engine that is not there.
+    Ctrl-C, an `on_progress` that returns True, `until` steps and a loss that is no longer finite end the training
+    early; `Result.status` says so. A run whose calibrated model has losses that are not finite has diverged as well.
+    `keep` is given the run's state now and then; from such a state, `begun`, the run goes on, and ends with the bits of
+    one that never stopped. Raises CorpusError for too few words and EngineError for an engine that is not there.
     """
     settings = settings or Settings()
     vocabulary, splits = prepare(corpus, settings)
@@ -103,7 +99,7 @@ def train(
         start = begun.parameters
         generator.set_state(begun.random)
     engine = engines.create(settings.engine, shape, start, splits.train)
-    outcome = loop.run(engine, len(splits.train), settings, generator, on_progress, begun=begun, keep=keep)
+    outcome = loop.run(engine, len(splits.train), settings, generator, on_progress, begun=begun, keep=keep, until=until)
 
     parameters = engine.parameters()
     statistics = evaluation.calibrate(parameters, splits.train)

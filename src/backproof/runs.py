@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from io import BytesIO
@@ -25,22 +25,18 @@ import numpy as np
 
 from backproof import plots
 from backproof.experiment import Result, log10_losses, network_shape
-from backproof.files import read_bytes
 from backproof.models import mlp
 from backproof.proof.report.rows import Row
+from backproof.record import FORMAT, MODEL, Rung, read_record
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
 from backproof.text import Vocabulary
-from backproof.text.vocabulary import checked
 from backproof.training import checkpoint
 from backproof.training import model as model_file
-from backproof.training.folder import MARKER, recover, write_folder
-from backproof.training.loop import Status
-from backproof.training.model import ModelFileError, TrainedModel
-from backproof.training.settings import Settings, SettingsError
-
-_FORMAT = "backproof-run-1"
-_MODEL = "model.safetensors"
-_MOST_BYTES = 2**24  # of run.json: 65,535 symbols take one
+from backproof.training.errors import ModelFileError
+from backproof.training.folder import MARKER, write_folder
+from backproof.training.model import TrainedModel
+from backproof.training.settings import Settings
+from backproof.training.status import Status
 
 
 @dataclass(frozen=True)
@@ -57,19 +53,21 @@ class Run:
         return Vocabulary(self.model.symbols)
 
 
-def save_run(result: Result, folder: Path | str, overwrite: bool = False, owned: bool = False) -> Path:
+def save_run(
+    result: Result, folder: Path | str, overwrite: bool = False, owned: bool = False, rungs: Sequence[Rung] = ()
+) -> Path:
     """Write a run's folder whole; return its path, a free one like it if the folder is taken.
 
     `owned` says that the run's own state is there (`training.checkpoint`): it gives way to the run, or goes along with
-    it where the run was interrupted.
+    it where the run was interrupted. `rungs` are what it was measured by on its way.
 
     Raises FolderError when it cannot be written.
     """
     model = model_file.to_bytes(result.model)
     losses = log10_losses(result)
     files = {
-        MARKER: json.dumps(_description(result, model), indent=2, ensure_ascii=False, allow_nan=False).encode(),
-        _MODEL: model,
+        MARKER: json.dumps(_description(result, model, rungs), indent=2, ensure_ascii=False, allow_nan=False).encode(),
+        MODEL: model,
         "losses.npy": _npy(losses),
         "samples.txt": "".join(f"{word}\n" for word in result.samples).encode(),
         "dlogits.png": _draw_dlogits(result),
@@ -83,51 +81,20 @@ def save_run(result: Result, folder: Path | str, overwrite: bool = False, owned:
 def load_run(folder: Path | str) -> Run:
     """Read a run and check all that it says; raises ModelFileError naming the file that is not as it was written."""
     folder = Path(folder)
-    path = folder / MARKER
-    if not folder.exists():
-        recover(folder)  # perhaps one who was to replace it was killed in between
-    try:
-        description = json.loads(read_bytes(path, _MOST_BYTES))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelFileError(
-            f"{folder} is not the folder of a run (it has no {MARKER}); see 'backproof train'."
-        ) from None
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}); restore the run's own file.") from None
-    except (ValueError, RecursionError):  # the latter for brackets in brackets in brackets
-        raise ModelFileError(f"{path} is damaged: it is not JSON; restore the run's own file.") from None
-    if isinstance(description, dict) and description.get("format", _FORMAT) != _FORMAT:
-        raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
-    try:
-        settings = Settings(**description["settings"])
-        symbols = checked(description["vocabulary"])
-        source, checksum = description["data"]["source"], description["data"]["sha256"]
-        model_checksum = description["files"][_MODEL]
-        # A default in place of a setting that is missing would be another run's.
-        texts = isinstance(checksum, str) and isinstance(model_checksum, str)
-        whole = description["settings"] == asdict(settings) and _names_a_file(source) and texts
-    except (KeyError, TypeError, ValueError, SettingsError):
-        whole = False
-    if not whole:
-        raise ModelFileError(f"{path} is incomplete or was altered; restore the run's own file.")
-    shape = network_shape(settings, Vocabulary(symbols))
-    model = model_file.from_file(folder / _MODEL, symbols, model_checksum, model_file.most_bytes(shape))
+    record = read_record(folder)
+    shape = network_shape(record.settings, Vocabulary(record.symbols))
+    most = model_file.most_bytes(shape)
+    model = model_file.from_file(folder / MODEL, record.symbols, record.model_sha256, most)
     if model.shape != shape:
-        raise ModelFileError(f"{path} and {folder / _MODEL} tell of different networks; restore the run's own files.")
-    return Run(model, settings, source, checksum)
+        path = folder / MARKER
+        raise ModelFileError(f"{path} and {folder / MODEL} tell of different networks; restore the run's own files.")
+    return Run(model, record.settings, record.data_source, record.data_sha256)
 
 
-def _names_a_file(source: Any) -> bool:
-    try:
-        return isinstance(source, str) and b"\0" not in os.fsencode(source)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-
-
-def _description(result: Result, model: bytes) -> dict[str, Any]:
+def _description(result: Result, model: bytes, rungs: Sequence[Rung]) -> dict[str, Any]:
     corpus, splits = result.corpus, result.splits
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "status": result.status.value,
         "settings": asdict(result.settings),
         "vocabulary": list(result.model.symbols),
@@ -138,7 +105,7 @@ def _description(result: Result, model: bytes) -> dict[str, Any]:
             "cleaning": asdict(corpus.cleaning),
             "examples": {name: len(split) for name, split in splits._asdict().items()},
         },
-        "files": {_MODEL: hashlib.sha256(model).hexdigest()},
+        "files": {MODEL: hashlib.sha256(model).hexdigest()},
         "versions": {name: version(name) for name in ("backproof", "torch", "numpy")}
         | {"python": platform.python_version()},
         "machine": platform.platform(),
@@ -147,6 +114,7 @@ def _description(result: Result, model: bytes) -> dict[str, Any]:
             "seconds": round(result.seconds, 3),
             "engine": result.engine,
             "losses": {name: _number(value) for name, value in asdict(result.losses).items()},
+            "rungs": [[rung.steps, _number(rung.loss)] for rung in rungs],
             "proof": [_proved(row) for row in result.proof],
         },
     }

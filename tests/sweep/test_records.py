@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from backproof.record import SplitLosses
 from backproof.sweep.plan import make_plan
-from backproof.sweep.records import End, Outcome, SplitLosses, Sweep, write_record
+from backproof.sweep.records import End, Outcome, Sweep, write_record
 from backproof.training.folder import FolderError
 from backproof.training.settings import Settings
 

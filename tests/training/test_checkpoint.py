@@ -17,9 +17,9 @@ from backproof.engines import fused_is_built
 from backproof.text import Corpus
 from backproof.training import checkpoint
 from backproof.training.checkpoint import About, Checkpoints, last, owned
+from backproof.training.errors import ModelFileError
 from backproof.training.folder import FolderError, unfinished
 from backproof.training.loop import Keep, State
-from backproof.training.model import ModelFileError
 from backproof.training.settings import Settings
 
 Where = tuple[Path, About, list[State]]

@@ -14,8 +14,8 @@ from backproof.models import mlp
 from backproof.text import Corpus, make_examples, vocabulary_of
 from backproof.training import loop
 from backproof.training.interrupt import deferred_interrupt
-from backproof.training.loop import Status
 from backproof.training.settings import Settings, SettingsError
+from backproof.training.status import Status
 
 SMALL = Settings(steps=50, batch_size=6, hidden=11, embedding=2, block_size=2)
 

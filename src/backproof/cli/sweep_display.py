@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from backproof.sweep.records import Outcome
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from backproof.sweep.pool import Event
+    from backproof.sweep.events import Event
 
 
 @contextmanager
@@ -36,10 +36,12 @@ def sweep_display(plan: Plan) -> Iterator[Callable[[Event], None]]:
 
 
 def _plain_lines(plan: Plan) -> Callable[[Event], None]:
-    from backproof.sweep.pool import Ended, Stopping
+    from backproof.sweep.events import Ended, Found, Stopping
 
     def show(event: Event) -> None:
         match event:
+            case Found(outcomes) if outcomes:
+                console.print(_found(outcomes, len(plan.members)))
             case Ended(member, outcome):
                 console.print(_line(plan, member, outcome))
             case Stopping():
@@ -49,7 +51,7 @@ def _plain_lines(plan: Plan) -> Callable[[Event], None]:
 
 
 def _bars(plan: Plan, bar: Progress) -> Callable[[Event], None]:
-    from backproof.sweep.pool import Advanced, Ended, Started, Stopping
+    from backproof.sweep.events import Advanced, Ended, Found, Paused, Started, Stopping
 
     runs = len(plan.members)
     steps = {member.name: 0 for member in plan.members}
@@ -61,12 +63,18 @@ def _bars(plan: Plan, bar: Progress) -> Callable[[Event], None]:
     def show(event: Event) -> None:
         nonlocal ended
         match event:
-            case Started(member):
+            case Found(outcomes) if outcomes:
+                bar.console.print(_found(outcomes, runs))
+                ended += sum(outcome.is_over for outcome in outcomes.values())
+                steps.update((name, outcome.steps) for name, outcome in outcomes.items())
+            case Started(member) if member.name not in lines:  # else by another worker, whose own has gone
                 lines[member.name] = bar.add_task(member.name, total=member.settings.steps, text="")
             case Advanced(member, pace):
                 steps[member.name] = pace.steps_done
                 text = f"loss {pace.loss:.4f}  {pace.steps_a_second:,.0f} steps/s"
                 bar.update(lines[member.name], completed=pace.steps_done, text=text)
+            case Paused(member, outcome):
+                bar.remove_task(lines.pop(member.name))
             case Ended(member, outcome):
                 ended += 1
                 steps[member.name] = member.settings.steps  # what failed is done with, too
@@ -82,6 +90,12 @@ def _bars(plan: Plan, bar: Progress) -> Callable[[Event], None]:
 
 
 _STOPPING = "Stopping: the runs at hand are being saved."
+
+
+def _found(outcomes: Mapping[str, Outcome], runs: int) -> str:
+    over = sum(outcome.is_over for outcome in outcomes.values())
+    begun = f", {len(outcomes) - over} begun" if len(outcomes) > over else ""
+    return f"Of {runs} models {over} are finished already{begun}."
 
 
 def _line(plan: Plan, member: Member, outcome: Outcome) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from backproof.sweep.records import Outcome, SplitLosses, Spread, Sweep
+from backproof.record import SplitLosses
+from backproof.sweep.records import Outcome, Spread, Sweep
 
 
 def table_of_runs(sweep: Sweep) -> list[str]:

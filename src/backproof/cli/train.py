@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +23,11 @@ from backproof.training.settings import Settings
 
 if TYPE_CHECKING:
     from backproof.experiment import Losses, Result
-    from backproof.text import Corpus
-    from backproof.training.checkpoint import About, Checkpoint, Checkpoints
-    from backproof.training.loop import State
+    from backproof.resumable import Resumable
+    from backproof.training.checkpoint import Checkpoint
 
 _FAILED, _INTERRUPTED = 1, 130
 _SIGNAL = 128  # what a shell adds to a signal's number for the exit code of whom it ended
-_ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, 0)))
 
 
 @dataclass(frozen=True)
@@ -106,62 +103,53 @@ class Train:
 
     def _train(self, folder: Path, begun: Checkpoint | None) -> int:
         from backproof import text
-        from backproof.engines import chosen
-        from backproof.training.checkpoint import About, Checkpoints
-        from backproof.training.folder import FolderError
+        from backproof.resumable import Resumable
 
         source = self.data if begun is None or self.data != "embedded" else begun.about.data_source
         corpus = text.read_corpus(source)
-        if begun is not None and corpus.sha256 != begun.about.data_sha256:
-            raise FolderError(
-                f"The run in {folder} was begun on other words than {source} holds; give them with --data."
-            )
+        run = Resumable(folder, corpus, self.settings if begun is None else begun.about.settings, begun)
         print_corpus(corpus)
-        settings = self.settings if begun is None else begun.about.settings
-        engine = chosen(settings.engine if begun is None else begun.about.engine)
-        heading(f"Training: {settings.steps:,} steps with the engine {engine}")
-        if begun is not None:
-            console.print(f"Going on from step {len(begun.state.losses):,}.")
-        symbols = len(text.vocabulary_of(corpus.words))
-        about = About(settings, engine, symbols, corpus.source, corpus.sha256)
-        try:
-            saved = Checkpoints(folder, about, begun and begun.state)
-        except OSError as error:
-            reason = f"{folder} cannot be written ({error.strerror})"
-            raise FolderError(f"{reason}; choose another folder with --out.") from None
-        return _run(corpus, about, saved, begun and begun.state, folder, self)
+        heading(f"Training: {run.settings.steps:,} steps with the engine {run.engine}")
+        if run.saved:
+            console.print(f"Going on from step {run.saved:,}.")
+        return _run(run, folder, self)
 
 
-def _run(corpus: Corpus, about: About, saved: Checkpoints, begun: State | None, folder: Path, command: Train) -> int:
+def _run(run: Resumable, folder: Path, command: Train) -> int:
     """Train and save; whatever ends it, what is kept is said."""
-    from backproof import experiment
     from backproof.runs import save_run
     from backproof.training.folder import FolderError
-    from backproof.training.interrupt import deferred_interrupt
-    from backproof.training.loop import Keep, Status
+    from backproof.training.interrupt import ENDING, deferred_interrupt
+    from backproof.training.status import Status
 
-    settings, number = about.settings, signal.SIGINT
+    number = signal.SIGINT
 
     def kept() -> str:
-        return f"the state after step {saved.steps:,} is kept; go on with --resume {folder}" if saved.steps else ""
+        return f"the state after step {run.saved:,} is kept; go on with --resume {folder}" if run.saved else ""
+
+    def not_saved(error: OSError) -> None:
+        reason = f"The state of the run could not be saved ({error.strerror}), which will be tried again"
+        complain(f"{reason}; the last one is of step {run.saved:,}.", _FAILED)
 
     try:
-        with deferred_interrupt(*_ENDING) as interrupted:
+        with deferred_interrupt(*ENDING) as interrupted:
             try:
-                with training_display(settings) as display:
-                    keep = Keep(_tried(saved), command.save_every, _say_that_it_is_saved)
-                    result = experiment.train(
-                        corpus, replace(settings, engine=about.engine), display, begun=begun, keep=keep
+                with training_display(run.settings) as display:
+                    result = run.train(
+                        display,
+                        every=command.save_every,
+                        on_interrupt=_say_that_it_is_saved,
+                        on_failure=not_saved,
                     )
                 if result.status is Status.INTERRUPTED and not len(result.step_losses):
                     raise KeyboardInterrupt  # there is nothing yet that would be worth a folder
-                folder = save_run(replace(result, settings=settings), folder, command.overwrite, owned=True)
+                folder = save_run(result, folder, command.overwrite, owned=True)
             finally:
                 number = interrupted() or number
     except KeyboardInterrupt:
         return complain(f"Interrupted; {kept() or 'nothing was saved'}.", _SIGNAL + number)
     except FolderError as error:
-        raise FolderError(f"{str(error)[:-1]}; {kept()}." if saved.steps else str(error)) from None
+        raise FolderError(f"{str(error)[:-1]}; {kept()}." if run.saved else str(error)) from None
     try:
         _print_result(result)
         heading(f"The run is in {folder}")
@@ -183,24 +171,6 @@ def _run(corpus: Corpus, about: About, saved: Checkpoints, begun: State | None, 
 def _say_that_it_is_saved() -> None:
     with suppress(OSError):
         console.print("Saving; press Ctrl-C again only to lose what came since the last save.")
-
-
-def _tried(saved: Checkpoints) -> Callable[[State], None]:
-    """Saves a run's state; where that fails, the training goes on all the same, and it is said once."""
-    failed = False
-
-    def save(state: State) -> None:
-        nonlocal failed
-        try:
-            saved.save(state)
-            failed = False
-        except OSError as error:
-            if not failed:
-                reason = f"The state of the run could not be saved ({error.strerror}), which will be tried again"
-                complain(f"{reason}; the last one is of step {saved.steps:,}.", _FAILED)
-            failed = True
-
-    return save
 
 
 def print_losses(losses: Losses) -> None:

@@ -1,7 +1,8 @@
-"""The worker processes of a sweep, seen from the parent.
+"""The worker processes of a sweep on this machine, seen from the parent.
 
-Not concurrent.futures: there, one process that the system kills takes all the others' runs with it, and workers
-whose parent was killed wait for ever.
+Not concurrent.futures, for two reasons: there, one process that the system kills takes all the others' runs with it,
+and workers whose parent was killed wait for ever. Not a cluster's local one (`sweep.cluster`) either, which takes
+seconds to start, opens ports, and is an extra.
 """
 
 from __future__ import annotations
@@ -16,41 +17,48 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
-from backproof.sweep.plan import Member, SweepError
+from backproof.sweep.events import Advanced, Ended, Event, Pace, Started, Stopping
+from backproof.sweep.member import Task
+from backproof.sweep.plan import SweepError
 from backproof.sweep.records import End, Outcome
-from backproof.sweep.worker import Job, Pace, Ready, Task, Unfit, serve
+from backproof.sweep.worker import Done, Job, Ready, Unfit, serve
 
 _SECONDS_UNTIL_CTRL_C_IS_SEEN = 0.1
 
 
-class Started(NamedTuple):
-    """A worker has begun with a run."""
+class Crew(Protocol):
+    """Whoever trains the runs of a sweep."""
 
-    member: Member
+    def train(self, tasks: Sequence[Task], interrupted: Callable[[], int], on_event: Callable[[Event], None]) -> None:
+        """Train and save every run; `on_event` hears of each that begins, moves and ends.
 
-
-class Advanced(NamedTuple):
-    """A run has come so far."""
-
-    member: Member
-    pace: Pace
-
-
-class Ended(NamedTuple):
-    """A run is over, one way or another."""
-
-    member: Member
-    outcome: Outcome
+        The outcome of one that ends says what broke; else it is NOT_STARTED, and what it came to stands in its folder.
+        When `interrupted` turns true, the runs at hand are saved and no more begin. Raises SweepError when nothing of
+        this sweep can be trained.
+        """
+        ...
 
 
-class Stopping(NamedTuple):
-    """Ctrl-C: the runs at hand are being saved, no other begins."""
+@contextmanager
+def local_crew(job: Job, size: int) -> Iterator[Crew]:
+    """As many processes of this machine; none is left behind, however the block ends."""
+    crew = _LocalCrew(job, size)
+    try:
+        yield crew
+    finally:
+        crew.dismiss()
 
 
-Event = Started | Advanced | Ended | Stopping
+def team_size(workers: int | None, runs: int) -> int:
+    """How many processes work on so many runs: None means one a core. Raises SweepError for less than one."""
+    if workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(cores, runs))
+    if workers < 1:
+        raise SweepError(f"--workers is {workers}; it has to be at least 1.")
+    return max(1, min(workers, runs))
 
 
 @dataclass
@@ -58,13 +66,13 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     ready: bool = False
-    member: Member | None = None
+    task: Task | None = None
 
     def tell(self, task: Task | None) -> None:
         with suppress(OSError):  # it has just died: the end of its pipe will say so
             self.pipe.send(task)
 
-    def hear(self) -> Ready | Unfit | Pace | Outcome | None:
+    def hear(self) -> Ready | Unfit | Pace | Done | None:
         """Its next message; None when it has gone."""
         try:
             return self.pipe.recv()
@@ -72,70 +80,57 @@ class _Worker:
             return None
 
 
-def team_size(workers: int | None, runs: int) -> int:
-    """How many processes work on so many runs: None means one a core. Raises SweepError for less than one."""
-    if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(cores, runs)
-    if workers < 1:
-        raise SweepError(f"--workers is {workers}; it has to be at least 1.")
-    return min(workers, runs)
+class _LocalCrew:
+    def __init__(self, job: Job, size: int) -> None:
+        self._job, self._size = job, size
+        self._team: list[_Worker] = []
 
-
-def train_all(
-    members: Sequence[Member],
-    folder: Path,
-    job: Job,
-    workers: int,
-    interrupted: Callable[[], int],
-    on_event: Callable[[Event], None],
-) -> None:
-    """Train every member into its folder below `folder`; `on_event` hears of each run that begins, moves and ends.
-
-    When `interrupted` turns true, the runs at hand are saved and no more begin. Raises SweepError when a worker finds
-    that nothing of this job can be trained. No process is left behind, however this ends.
-    """
-    waiting = deque(members)
-    team = [_hire(job) for _ in range(workers)]
-    stopping = False
-    try:
-        while team:
+    def train(self, tasks: Sequence[Task], interrupted: Callable[[], int], on_event: Callable[[Event], None]) -> None:
+        waiting = deque(tasks)
+        stopping = False
+        while len(self._team) < min(self._size, len(tasks)):
+            self._team.append(_hire(self._job))
+        while self._team and (waiting or any(worker.task for worker in self._team)):
             if interrupted() and not stopping:
                 stopping = True
                 waiting.clear()
                 on_event(Stopping())
-                for worker in team:
-                    if worker.ready:
+                for worker in self._team:
+                    if worker.task is not None:
                         worker.tell(None)
-                    else:
-                        worker.process.terminate()
-            heard = wait([worker.pipe for worker in team], _SECONDS_UNTIL_CTRL_C_IS_SEEN)
-            for worker in [worker for worker in team if worker.pipe in heard]:
-                match worker.hear():
-                    case Pace() as pace if worker.member:
-                        on_event(Advanced(worker.member, pace))
-                    case Unfit(reason):
-                        raise SweepError(reason)
-                    case None:
-                        team.remove(worker)
-                        if worker.member:
-                            on_event(Ended(worker.member, _death(worker)))
-                            if waiting:
-                                team.append(_hire(job))
-                        _dismiss(worker)
-                    case Ready() | Outcome() as message:
-                        if isinstance(message, Outcome) and worker.member:
-                            on_event(Ended(worker.member, message))
-                        worker.ready, worker.member = True, waiting.popleft() if waiting else None
-                        if worker.member is None:
-                            worker.tell(None)
-                        else:
-                            worker.tell(Task(worker.member.settings, folder / worker.member.name))
-                            on_event(Started(worker.member))
-        for member in waiting:
-            on_event(Ended(member, Outcome(End.FAILED, reason="no worker process could be kept alive to train it")))
-    finally:
-        for worker in team:
+            for worker in self._team:
+                if worker.ready and worker.task is None and waiting:
+                    worker.task = waiting.popleft()
+                    on_event(Started(worker.task.member))
+                    worker.tell(worker.task)
+            heard = wait([worker.pipe for worker in self._team], _SECONDS_UNTIL_CTRL_C_IS_SEEN)
+            for worker in [worker for worker in self._team if worker.pipe in heard]:
+                self._listen(worker, bool(waiting), on_event)
+        for task in waiting:
+            reason = "no worker process could be kept alive to train it"
+            on_event(Ended(task.member, Outcome(End.FAILED, reason=reason)))
+
+    def _listen(self, worker: _Worker, needed: bool, on_event: Callable[[Event], None]) -> None:
+        match worker.hear():
+            case Ready():
+                worker.ready = True
+            case Unfit(reason):
+                raise SweepError(reason)
+            case Pace() as pace if worker.task:
+                on_event(Advanced(worker.task.member, pace))
+            case Done(broken) if worker.task:
+                task, worker.task = worker.task, None
+                on_event(Ended(task.member, broken or Outcome(End.NOT_STARTED)))
+            case None:
+                self._team.remove(worker)
+                if worker.task:
+                    on_event(Ended(worker.task.member, _death(worker)))
+                    if needed:
+                        self._team.append(_hire(self._job))
+                _dismiss(worker)
+
+    def dismiss(self) -> None:
+        for worker in self._team:
             _dismiss(worker)
 
 
@@ -151,7 +146,7 @@ def _hire(job: Job) -> _Worker:
 
 @contextmanager
 def _ignored_interrupts() -> Iterator[None]:
-    """A process that is born in here ignores Ctrl-C until it chooses not to: importing is no time to be torn apart."""
+    """A process that is born in here ignores Ctrl-C: importing is no time to be torn apart."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -174,6 +169,6 @@ def _death(worker: _Worker) -> Outcome:
 
 def _dismiss(worker: _Worker) -> None:
     worker.pipe.close()
-    worker.process.terminate()
+    worker.process.kill()  # it ignores what may be ignored, and has saved what it had to
     worker.process.join()
     worker.process.close()

@@ -1,4 +1,7 @@
-"""What came out of a sweep: one outcome a run, mean and spread a configuration, and `sweep.json`."""
+"""What came out of a sweep: one outcome a run, mean and spread a configuration, and `sweep.json`.
+
+That file is for people and programs to read. A sweep that goes on asks its runs themselves (`sweep.folder`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from backproof.files import write_text
+from backproof.record import Rung, SplitLosses
 from backproof.sweep.plan import SEEDS, Member, Plan
 from backproof.training.folder import FolderError
 
@@ -21,21 +25,14 @@ _FORMAT = "backproof-sweep-1"
 
 
 class End(StrEnum):
-    """How a run of a sweep ended; the first three as in `backproof.training.loop.Status`."""
+    """How a run of a sweep ended; the first three as in `backproof.training.status.Status`."""
 
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
     DIVERGED = "diverged"
+    STOPPED = "stopped early"
     FAILED = "failed"
     NOT_STARTED = "not started"
-
-
-class SplitLosses(NamedTuple):
-    """Cross-entropy of the calibrated model on each split, in nats per example."""
-
-    train: float
-    validation: float
-    test: float
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,8 @@ class Outcome:
     """How one run ended, small enough to send between processes.
 
     `losses` are there only when the run finished; `reason` is a sentence whenever it did not. `saved` says whether
-    the run left a folder; `seconds` is the training loop's time; `details` is the traceback of an unexpected error.
+    the run left a folder; `seconds` is the training loop's time; `details` is the traceback of an unexpected error;
+    `rungs` are what it was measured by on its way.
     """
 
     end: End
@@ -53,6 +51,12 @@ class Outcome:
     saved: bool = False
     reason: str = ""
     details: str = ""
+    rungs: tuple[Rung, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can become of the run: it came to its end, or to infinity."""
+        return self.end in (End.FINISHED, End.DIVERGED)
 
 
 class Spread(NamedTuple):
@@ -74,13 +78,18 @@ class Summary:
 
 @dataclass
 class Sweep:
-    """A sweep that is going on or over: `outcomes` by the name of the run."""
+    """A sweep that is going on or over: `outcomes` by the name of the run.
+
+    It is trained by `workers` processes of this machine, or on the cluster of `scheduler`, an address.
+    """
 
     plan: Plan
     folder: Path
     data_source: str
     data_sha256: str
-    workers: int
+    workers: int | None
+    scheduler: str | None = None
+    halving: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     status: str = "running"
     seconds: float = 0.0
@@ -92,7 +101,9 @@ class Sweep:
     @property
     def failures(self) -> list[tuple[Member, Outcome]]:
         """The runs that broke: neither finished, nor stopped or never begun because of Ctrl-C."""
-        harmless = {End.FINISHED, End.NOT_STARTED} | ({End.INTERRUPTED} if self.status == "interrupted" else set())
+        harmless = {End.FINISHED, End.STOPPED, End.NOT_STARTED}
+        if self.status == "interrupted":
+            harmless.add(End.INTERRUPTED)
         pairs = [(member, self.outcome(member)) for member in self.plan.members]
         return [(member, outcome) for member, outcome in pairs if outcome.end not in harmless]
 
@@ -134,6 +145,8 @@ def _description(sweep: Sweep) -> dict[str, Any]:
         "status": sweep.status,
         "data": {"source": sweep.data_source, "sha256": sweep.data_sha256},
         "workers": sweep.workers,
+        "scheduler": sweep.scheduler,
+        "early_stop": "halving" if sweep.halving else None,
         "seconds": round(sweep.seconds, 3),
         "versions": {"backproof": version("backproof"), "python": platform.python_version()},
         "machine": platform.platform(),
@@ -167,4 +180,5 @@ def _run(sweep: Sweep, member: Member) -> dict[str, Any]:
         "steps": outcome.steps,
         "seconds": round(outcome.seconds, 3),
         "losses": outcome.losses._asdict() if outcome.losses else None,
+        "rungs": [rung._asdict() for rung in outcome.rungs],
     }

@@ -14,11 +14,9 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -27,18 +25,20 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from backproof.files import locked, read_bytes, write_bytes
+from backproof.files import read_bytes, write_bytes
 from backproof.models.mlp import Parameters, Shape
+from backproof.training import owner
+from backproof.training.errors import ModelFileError
 from backproof.training.folder import CHECKPOINT, STATE, FolderError, make_folder, remove_empty
 from backproof.training.loop import State
-from backproof.training.model import ModelFileError, most_bytes, tensor_shapes, unpacked
+from backproof.training.model import most_bytes, tensor_shapes, unpacked
 from backproof.training.settings import Settings, SettingsError
 
 _FORMAT = "backproof-checkpoint-1"
 _ABOUT, _LOSSES, _OWNER = "about.json", "losses", "owner"
 _KEPT = 2  # the last may be what a failing disk spoils
 _MOST_SYMBOLS = 65_535
-_MOST_TEXT = 2**16  # bytes of about.json and of owner, which take less than a thousand but for a long path
+_MOST_TEXT = 2**16  # bytes of about.json, which takes less than a thousand but for a long path
 _RANDOM = "random"
 
 
@@ -125,27 +125,16 @@ def owned(folder: Path) -> Iterator[None]:
         stack.callback(lambda: remove_empty([place, *created]))
         try:
             created = make_folder(place)
-            mine = stack.enter_context(locked(place / _OWNER))
-            if mine:
-                (place / _OWNER).write_text(_signed(), encoding="utf-8")
+            stack.enter_context(owner.owned(folder, place / _OWNER))
         except OSError as error:
             reason = f"{folder} cannot be written ({error.strerror})"
             raise FolderError(f"{reason}; choose another folder with --out.") from None
-        if not mine:
-            raise FolderError(f"{folder} is in use: {_owner(place)}; wait, or choose another folder with --out.")
-        stack.callback(_leave, place)
-        yield
-
-
-def _leave(place: Path) -> None:
-    with suppress(OSError):
-        if not _states(place):
-            _clear(place)
-        (place / _OWNER).unlink(missing_ok=True)
-
-
-def _signed() -> str:
-    return json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%H:%M:%S}"})
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if not _states(place):
+                    _clear(place)
 
 
 def last(folder: Path) -> Checkpoint | None:
@@ -160,6 +149,12 @@ def last(folder: Path) -> Checkpoint | None:
         if state is not None:
             return Checkpoint(about, state)
     raise ModelFileError(f"{place} is damaged: none of its states is whole; begin again with --overwrite.")
+
+
+def begun_as(folder: Path) -> About | None:
+    """What was begun there; None where nothing was. Raises ModelFileError where that is damaged."""
+    place = folder / CHECKPOINT
+    return _about(place / _ABOUT) if (place / _ABOUT).exists() else None
 
 
 def copy(folder: Path, into: Path) -> None:
@@ -253,11 +248,3 @@ def _fit(tensors: Mapping[str, Tensor], shape: Shape) -> bool:
         tuple(tensor.shape) == wanted[name] and tensor.dtype == torch.float32 and bool(tensor.isfinite().all())
         for name, tensor in tensors.items()
     )
-
-
-def _owner(place: Path) -> str:
-    try:
-        read = json.loads(read_bytes(place / _OWNER, _MOST_TEXT))
-        return f"process {int(read['process'])} on {read['host']} has been training there since {read['since']}"
-    except (OSError, ValueError, TypeError, KeyError):
-        return "another process trains there"

@@ -92,6 +92,7 @@ def write_folder(
             new = partial / "new"
             new.mkdir()
             for name, content in files.items():
+                (new / name).parent.mkdir(exist_ok=True)  # of a checkpoint
                 (new / name).write_bytes(content)
                 sync(new / name)
             if besides is not None:

@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+# Signals that end a program as Ctrl-C does: somebody asks it to go, or its terminal has gone.
+ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, 0)))
+
 
 @contextmanager
 def deferred_interrupt(*others: int) -> Iterator[Callable[[], int]]:
@@ -24,8 +27,8 @@ def deferred_interrupt(*others: int) -> Iterator[Callable[[], int]]:
         yield lambda: present.number
         return
     note = _Note()
-    before = {number: signal.getsignal(number) for number in others if signal.getsignal(number) is not signal.SIG_IGN}
-    before[signal.SIGINT] = present
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *others)}
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     for number in before:
         signal.signal(number, note)
     try:

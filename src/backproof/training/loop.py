@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from time import perf_counter
 from typing import NamedTuple
 
@@ -18,17 +17,10 @@ from backproof.engines import Engine
 from backproof.models.mlp import Parameters
 from backproof.training.interrupt import deferred_interrupt
 from backproof.training.settings import Settings
+from backproof.training.status import Status
 
 _SECONDS_A_CHUNK = 0.1  # how long Ctrl-C and the progress display may have to wait
 _MOST_INDICES_A_CHUNK = 1 << 20  # bounds the memory of a chunk
-
-
-class Status(StrEnum):
-    """How a run ended."""
-
-    FINISHED = "finished"
-    INTERRUPTED = "interrupted"
-    DIVERGED = "diverged"
 
 
 @dataclass(frozen=True)
@@ -85,16 +77,19 @@ def run(
     examples: int,
     settings: Settings,
     generator: Generator,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
     *,
     begun: State | None = None,
     keep: Keep | None = None,
+    until: int | None = None,
 ) -> Outcome:
     """Train `engine` on minibatches drawn from `examples` examples by `generator`; both are in the state of `begun`.
 
-    Ends early on Ctrl-C, and on a step that makes the loss or a parameter infinite or NaN: the engine is then left in
-    the last state in which all parameters were finite, and only the losses up to it are returned.
+    Ends early after `until` steps, on Ctrl-C, and when `on_progress` returns True: the run is then interrupted. It also
+    ends on a step that makes the loss or a parameter infinite or NaN: the engine is then left in the last state in
+    which all parameters were finite, and only the losses up to it are returned.
     """
+    until = settings.steps if until is None else min(until, settings.steps)
     losses = np.empty(settings.steps, np.float32)
     status, done, chunk = Status.FINISHED, 0, 1
     started = kept = perf_counter()
@@ -106,9 +101,10 @@ def run(
     def state() -> State:
         return State(engine.parameters(), generator.get_state(), losses[:done], perf_counter() - started)
 
+    stopped = False
     with deferred_interrupt() as interrupted:
-        while done < settings.steps:
-            if interrupted():
+        while done < until:
+            if stopped or interrupted():
                 status = Status.INTERRUPTED
                 if keep is not None and done:
                     keep.on_interrupt()
@@ -118,7 +114,7 @@ def run(
                 keep.save(state())
                 kept = perf_counter()
             chunk_started = perf_counter()
-            count = min(chunk, settings.steps - done)
+            count = min(chunk, until - done)
             before = engine.parameters()
             indices = torch.randint(0, examples, (count, settings.batch_size), generator=generator)
             chunk_rates = learning_rates(settings, done, done + count)
@@ -131,12 +127,14 @@ def run(
             if on_progress and done:
                 seconds = perf_counter() - started
                 rate = chunk_rates[count - 1].item()
-                on_progress(Progress(done, settings.steps, losses[:done], rate, seconds))
+                stopped = on_progress(Progress(done, settings.steps, losses[:done], rate, seconds)) is True
             if status is Status.DIVERGED:
                 break
             chunk = _next_chunk(count, perf_counter() - chunk_started, settings.batch_size)
         if keep is not None and status is Status.FINISHED:
             keep.save(state())  # what is made of it now may fail, as on a full disk
+        if status is Status.FINISHED and done < settings.steps:
+            status = Status.INTERRUPTED
     return Outcome(losses[:done], status, perf_counter() - started)
 
 

@@ -13,14 +13,11 @@ from torch import Tensor
 
 from backproof.files import read_bytes
 from backproof.models.mlp import Parameters, Shape, Statistics
+from backproof.training.errors import ModelFileError
 
 _FORMAT = "backproof-mlp-1"
 HEADER = 2**16  # bytes: nine names and shapes take less than one thousand
 _MOST_BYTES = 2**34  # of a model of which nothing is known beforehand
-
-
-class ModelFileError(ValueError):
-    """A saved model, or a run, that cannot be read; the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""`run.json` read back: what a run says of itself, every word of it checked. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from backproof.files import read_bytes
+from backproof.text.vocabulary import checked
+from backproof.training.errors import ModelFileError
+from backproof.training.folder import MARKER, recover
+from backproof.training.settings import Settings, SettingsError
+from backproof.training.status import Status
+
+FORMAT = "backproof-run-1"
+MODEL = "model.safetensors"
+_MOST_BYTES = 2**24  # 65,535 symbols take one
+
+
+class SplitLosses(NamedTuple):
+    """Cross-entropy of the calibrated model on each split, in nats per example."""
+
+    train: float
+    validation: float
+    test: float
+
+
+class Rung(NamedTuple):
+    """What a run was measured by on its way, after so many steps: nats per example, None where it was not finite."""
+
+    steps: int
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` says. `losses` are None where one was not finite; `seconds` are those of the training loop."""
+
+    settings: Settings
+    symbols: tuple[str, ...]
+    data_source: str
+    data_sha256: str
+    model_sha256: str
+    status: Status
+    steps: int
+    seconds: float
+    losses: SplitLosses | None
+    rungs: tuple[Rung, ...]
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read the record of the run in `folder`; raises ModelFileError where it is not as it was written."""
+    path = folder / MARKER
+    if not folder.exists():
+        recover(folder)  # perhaps one who was to replace it was killed in between
+    try:
+        said = json.loads(read_bytes(path, _MOST_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelFileError(
+            f"{folder} is not the folder of a run (it has no {MARKER}); see 'backproof train'."
+        ) from None
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read ({error.strerror}); restore the run's own file.") from None
+    except (ValueError, RecursionError):  # the latter for brackets in brackets in brackets
+        raise ModelFileError(f"{path} is damaged: it is not JSON; restore the run's own file.") from None
+    if isinstance(said, dict) and said.get("format", FORMAT) != FORMAT:
+        raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
+    try:
+        return _record(said)
+    except (KeyError, TypeError, ValueError, OverflowError, SettingsError):
+        raise ModelFileError(f"{path} is incomplete or was altered; restore the run's own file.") from None
+
+
+def _record(said: Mapping[str, Any]) -> RunRecord:
+    settings = Settings(**said["settings"])
+    if said["settings"] != asdict(settings):  # a default in place of a setting that is missing would be another run's
+        raise ValueError
+    data, figures = said["data"], said["figures"]
+    return RunRecord(
+        settings,
+        checked(said["vocabulary"]),
+        _name_of_a_file(data["source"]),
+        _text(data["sha256"]),
+        _text(said["files"][MODEL]),
+        Status(said["status"]),
+        _steps(figures["steps"], settings),
+        _number(figures["seconds"]),
+        _losses(figures["losses"]),
+        tuple(_rung(said, settings) for said in figures.get("rungs", ())),
+    )
+
+
+def _losses(said: Mapping[str, Any]) -> SplitLosses | None:
+    values = [said[name] for name in SplitLosses._fields]
+    return None if None in values else SplitLosses(*map(_number, values))
+
+
+def _rung(said: Sequence[Any], settings: Settings) -> Rung:
+    steps, loss = said
+    return Rung(_steps(steps, settings), None if loss is None else _number(loss))
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not isfinite(value) or value < 0:
+        raise ValueError
+    return float(value)
+
+
+def _steps(value: Any, settings: Settings) -> int:
+    if type(value) is not int or not 0 <= value <= settings.steps:
+        raise ValueError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _name_of_a_file(value: Any) -> str:
+    if b"\0" in os.fsencode(_text(value)):  # of half of a surrogate pair it makes a ValueError
+        raise ValueError
+    return value
