@@ -13,12 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from backproof.cli import main
 from backproof.cli.sweep import Grid
 from backproof.cli.sweep_table import plus_minus
 from backproof.runs import load_run
 from backproof.sweep.plan import make_plan
+from backproof.training.folder import unfinished
 from backproof.training.settings import Settings
 from measuring.terminal import on_a_terminal
 
@@ -101,8 +103,8 @@ def until(condition, seconds: float = 600) -> None:
 
 
 def running(folder: Path) -> bool:
-    """Whether the first runs have begun, by the record that is then written."""
-    return (folder / "sweep.json").exists()
+    """Whether the first run has begun."""
+    return (folder / "run-1" / "checkpoint" / "about.json").exists()
 
 
 def test_ctrl_c_on_a_terminal_reaches_all_processes_and_loses_nothing(tmp_path: Path, words: str):
@@ -116,7 +118,10 @@ def test_ctrl_c_on_a_terminal_reaches_all_processes_and_loses_nothing(tmp_path: 
         out, err = sweep.communicate(timeout=600)
     assert sweep.returncode == 130
     assert "Stopping: the runs at hand are being saved." in out
-    assert re.search(r"^backproof: Interrupted; (1 run|2 runs) saved, [12] not begun\.$", err, re.MULTILINE)
+    saved = (
+        r"^backproof: Interrupted; (1 run|2 runs) saved, [12] not begun\. The same command with --out \S+ goes on\.$"
+    )
+    assert re.search(saved, err, re.MULTILINE)
     assert "Traceback" not in err
     assert load_run(folder / "run-1").settings.steps == 10_000_000
     assert json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["status"] == "interrupted"
@@ -135,19 +140,77 @@ def test_ctrl_c_while_the_workers_start_is_no_traceback(tmp_path: Path, words: s
     assert not (tmp_path / "sweep").exists()
 
 
-def test_workers_save_their_runs_and_go_when_the_parent_is_killed(tmp_path: Path, words: str):
+def test_workers_go_with_a_parent_that_is_killed_and_the_same_command_finishes_their_runs(tmp_path: Path, words: str):
     folder = tmp_path / "sweep"
-    arguments = command("--data", words, "--out", str(folder), *LONG)
+    sizes = ["--data", words, *SMALL, "--steps", "400000", "--hidden", "9"]
+    arguments = command(*sizes, "--out", str(folder), "--runs", "2", "--workers", "2", "--save-every", "0")
     with subprocess.Popen(arguments, start_new_session=True, stdout=subprocess.PIPE) as sweep:
-        until(lambda: running(folder))
+        until(lambda: unfinished(folder / "run-1"))
         sweep.kill()
         try:
             sweep.communicate(timeout=600)  # ends when the last process that could write has gone
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(sweep.pid, signal.SIGKILL)
-    status = json.loads((folder / "run-1" / "run.json").read_text(encoding="utf-8"))["status"]
-    assert status == "interrupted"
+    assert json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["status"] == "running"
+    assert not (folder / "run-1" / "run.json").exists()
+
+    assert main(["sweep", *sizes, "--out", str(folder), "--runs", "2"]) == 0
+    assert sorted(each.name for each in folder.iterdir()) == ["run-1", "run-2", "sweep.json"]
+    assert main(["train", *sizes, "--out", str(tmp_path / "alone")]) == 0
+    ours, theirs = load_run(folder / "run-1"), load_run(tmp_path / "alone")
+    assert ours.settings == theirs.settings
+    assert all(map(torch.equal, ours.model.parameters, theirs.model.parameters))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_save_the_runs_at_hand_too(tmp_path: Path, words: str, number: int):
+    folder = tmp_path / "sweep"
+    arguments = command("--data", words, "--out", str(folder), *LONG)
+    signals = {"restore_signals": True, "preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
+    with subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE, text=True, **signals) as sweep:
+        until(lambda: running(folder))
+        time.sleep(0.3)
+        os.killpg(sweep.pid, number)  # as a terminal that closes, or a system that shuts down
+        _, err = sweep.communicate(timeout=600)
+    assert sweep.returncode == 128 + number
+    assert re.search(r"^backproof: Interrupted; (1 run|2 runs) saved, ", err, re.MULTILINE)
+    assert unfinished(folder / "run-1")
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, words: str, capsys):
+    folder = tmp_path / "sweep"
+    with subprocess.Popen(command("--data", words, "--out", str(folder), *LONG), stderr=subprocess.PIPE) as sweep:
+        until(lambda: running(folder))
+        assert main(["sweep", "--data", words, "--out", str(folder), *LONG]) == 2
+        sweep.send_signal(signal.SIGTERM)
+        sweep.communicate(timeout=600)
+    said = rf"^backproof: {re.escape(str(folder))} is in use: process {sweep.pid} on \S+ has been training there since "
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_sweep_that_halves_says_who_was_stopped(tmp_path: Path, words: str, capsys):
+    arguments = ["--data", words, *SMALL, "--hidden", "9", "--steps", "64", "--runs", "4", "--workers", "1"]
+    assert main(["sweep", *arguments, "--early-stop", "halving", "--out", str(tmp_path / "sweep")]) == 0
+    out, _ = capsys.readouterr()
+    assert len(re.findall(r"^run-\d \(seed \d+\): stopped early after step \d+\.$", out, re.MULTILINE)) == 3
+    assert len(re.findall(r"^run-\d +\d+  stopped early at \d+$", out, re.MULTILINE)) == 3
+    assert re.search(r"^4 models in \d+\.\d s; \d+ of 256 steps\.$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--save-every", "-1"], "--save-every is -1.0; it has to be at least 0 seconds."),
+        (["--shared"], "--shared tells of a cluster; name its scheduler with --scheduler."),
+        (["--scheduler", "tcp://localhost:1", "--workers", "1"], "--workers are those of this machine"),
+    ],
+)
+def test_options_that_do_not_go_together(capsys, words: str, arguments: list[str], message: str):
+    assert main(["sweep", "--data", words, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert out == ""
 
 
 def test_a_terminal_shows_one_bar_for_all_and_one_a_running_model(tmp_path: Path, words: str):

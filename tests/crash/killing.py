@@ -22,13 +22,13 @@ END = 99  # the exit code of a child that came to its end
 _FAILED = 98
 
 
-def points(work: Callable[[], object], check: Callable[[int], None]) -> int:
+def points(work: Callable[[], object], check: Callable[[int], None], some: int = SOME) -> int:
     """Run `work` in children that are killed at their first, second, ... operation, and `check` after each.
 
-    Unless all are asked for, by the variable BACKPROOF_CRASH, only some are tried, others in every run of the tests.
+    Unless all are asked for, by the variable BACKPROOF_CRASH, only one in `some` is tried, others in every run.
     Returns about how many kill points there are. Raises AssertionError when a child fails by itself.
     """
-    every = 1 if os.environ.get("BACKPROOF_CRASH") == "all" else SOME
+    every = 1 if os.environ.get("BACKPROOF_CRASH") == "all" else some
     for point in range(random.randint(1, every), 10_000, every):
         code = in_a_child(work, point)
         if code == END:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from backproof import plots
 from backproof.cli import main, train
 from backproof.experiment import Result
 from backproof.runs import load_run, save_run
-from backproof.text import Corpus
+from backproof.sweep import run as sweep_run
+from backproof.sweep.events import Ended, Started
+from backproof.sweep.member import train_member
+from backproof.sweep.records import End, Outcome
+from backproof.text import Corpus, read_corpus
 from backproof.training.checkpoint import last
 from backproof.training.folder import MARKER, check_folder
 from backproof.training.loop import Progress
@@ -167,3 +172,56 @@ def test_a_run_that_goes_on_may_be_killed_again(words: str, place: Path, whole: 
         emptied(place, place.with_name("before"))
 
     assert points(lambda: trained(words, place / "run", "--resume", "auto"), once_more) > 100
+
+
+class _HereCrew:
+    """Trains in this process, so that all operations of a sweep are counted."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+
+    def train(self, tasks, interrupted, on_event) -> None:
+        for task in tasks:
+            on_event(Started(task.member))
+            broken = train_member(self.corpus, task, lambda pace: False)
+            on_event(Ended(task.member, broken or Outcome(End.NOT_STARTED)))
+
+
+def swept(words: str, folder: Path, *more: str) -> None:
+    code = main(["sweep", "--data", words, "--out", str(folder), *SIZE, "--save-every", "0", *more])
+    assert code == 0, code
+
+
+def tells_of(folder: Path) -> dict[str, object]:
+    """What the record of a sweep says of its runs; each has to say the same of itself."""
+    record = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    for run in record["runs"]:
+        if run["folder"] is not None:
+            own = json.loads((folder / run["folder"] / MARKER).read_text(encoding="utf-8"))
+            assert {**record["settings"], **run["settings"]} == own["settings"]
+            if run["status"] == "finished":
+                assert run["losses"] == own["figures"]["losses"]
+    return {run["name"]: (run["status"], run["steps"], run["rungs"]) for run in record["runs"]}
+
+
+@pytest.mark.parametrize("more", [["--runs", "2"], ["--runs", "2", "--early-stop", "halving"]])
+def test_a_sweep_is_finished_by_the_same_command_whenever_it_is_killed(
+    words: str, place: Path, tmp_path: Path, monkeypatch, more: list[str]
+):
+    monkeypatch.setattr(sweep_run, "local_crew", lambda job, size: nullcontext(_HereCrew(read_corpus(job.data))))
+    monkeypatch.setattr(sweep_run, "PARTS", (1 / 2,))  # one rung is like the other, and all of them take minutes
+    swept(words, tmp_path / "whole", *more)
+    told = tells_of(tmp_path / "whole")
+
+    def check(point: int) -> None:
+        folder = place / "sweep"
+        if (folder / "sweep.json").exists():
+            tells_of(folder)
+        assert in_a_child(lambda: swept(words, folder, *more)) == END
+        assert tells_of(folder) == told
+        for name in told:
+            is_whole(folder / name, tmp_path / "whole" / name)
+        assert visible(folder) == visible(tmp_path / "whole")
+        emptied(place)
+
+    assert points(lambda: swept(words, place / "sweep", *more), check, some=64) > 300

@@ -14,8 +14,9 @@ import torch
 
 from backproof.experiment import train
 from backproof.runs import load_run
+from backproof.sweep.events import Advanced, Ended, Event, Found, Started, Stopping
 from backproof.sweep.plan import Plan, SweepError, make_plan
-from backproof.sweep.pool import Advanced, Ended, Event, Started, Stopping, _death, _Worker, team_size
+from backproof.sweep.pool import _death, _Worker, team_size
 from backproof.sweep.records import End, Sweep
 from backproof.sweep.run import run_sweep
 from backproof.text import Corpus, CorpusError, parse_corpus, read_corpus
@@ -120,7 +121,7 @@ def test_a_display_that_fails_costs_no_run_and_its_error_comes_last(words: Corpu
 
     with pytest.raises(BrokenPipeError):
         run_sweep(plan(runs=2), words, tmp_path / "sweep", 1, closed)
-    assert len(seen) == 1
+    assert [type(event) for event in seen] == [Found]
     assert status_on_disk(tmp_path / "sweep") == "finished"
     for name in ("run-1", "run-2"):
         load_run(tmp_path / "sweep" / name)
@@ -129,11 +130,12 @@ def test_a_display_that_fails_costs_no_run_and_its_error_comes_last(words: Corpu
 def test_whatever_ends_a_sweep_its_record_does_not_say_that_it_goes_on(
     words: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def fail(members, folder, job, workers, interrupted, note):
-        note(Started(members[0]))
+    def fail(crew, tasks, interrupted, note):
+        note(Started(tasks[0].member))
+        tasks[0].folder.mkdir()
         raise ValueError("a bug")
 
-    monkeypatch.setattr("backproof.sweep.run.train_all", fail)
+    monkeypatch.setattr("backproof.sweep.pool._LocalCrew.train", fail)
     with pytest.raises(ValueError, match="a bug"):
         run_sweep(plan(), words, tmp_path / "sweep", 1)
     assert status_on_disk(tmp_path / "sweep") == "interrupted"
@@ -201,9 +203,13 @@ def test_a_sweep_that_never_began_leaves_no_folder_above_it(words: Corpus, tmp_p
     assert not (tmp_path / "deep").exists()
 
 
+def fail_but_for_the_beginning(event: Event) -> None:
+    assert event == Found({})
+
+
 def test_an_engine_that_is_not_there_is_named_before_anything_begins(words: Corpus, tmp_path: Path):
     with pytest.raises(SweepError, match="There is no engine 'warp'; choose one of"):
-        run_sweep(plan(engine="warp"), words, tmp_path / "sweep", 1, lambda event: pytest.fail(str(event)))
+        run_sweep(plan(engine="warp"), words, tmp_path / "sweep", 1, fail_but_for_the_beginning)
     assert not (tmp_path / "sweep").exists()
 
 

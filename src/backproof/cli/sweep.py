@@ -154,7 +154,9 @@ def _announcement(plan: Plan, where: str) -> str:
 
 def _print_sweep(sweep: Sweep) -> None:
     ended = sum(outcome.saved for outcome in sweep.outcomes.values())
-    console.print(f"{_count(ended, 'model')} in {sweep.seconds:.1f} s.")
+    taken, all_steps = sweep.steps
+    steps = f"; {taken:,} of {all_steps:,} steps" if sweep.halving else ""
+    console.print(f"{_count(ended, 'model')} in {sweep.seconds:.1f} s{steps}.")
     heading("Loss after calibration on the training split (nats per symbol)")
     for line in table_of_runs(sweep):
         console.print(line)

@@ -43,7 +43,7 @@ class _Order(NamedTuple):
     task: Task
     files: dict[str, bytes] | None
     topic: str
-    version: str
+    release: str
     engine: str
 
 
@@ -86,13 +86,13 @@ _stopped: set[str] = set()  # in a worker: the sweeps that nobody waits for any 
 class _ClusterCrew:
     def __init__(self, client: Client, corpus: Corpus, engine: str, shared: bool) -> None:
         self._client, self._engine, self._shared = client, engine, shared
-        self._version = version("backproof")
+        self._release = version("backproof")
         self._topic = f"backproof-{token_hex(8)}"
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         client.subscribe_topic(self._topic, lambda event: self._inbox.put(event[1]))
         # Not scattered: what a task gives is made again when the workers that hold it have gone.
         self._corpus = client.submit(_given, corpus, key=f"{self._topic}-words")
-        self._check(client.submit(_fit, self._corpus, engine, self._version, key=f"{self._topic}-fit"))
+        self._check(client.submit(_fit, self._corpus, engine, self._release, key=f"{self._topic}-fit"))
 
     def train(self, tasks: Sequence[Task], interrupted: Callable[[], int], on_event: Callable[[Event], None]) -> None:
         left = {task.member.name: task for task in tasks}
@@ -129,7 +129,7 @@ class _ClusterCrew:
     def _submit(self, task: Task) -> Future:
         files = None if self._shared else _packed(task.folder, CHECKPOINT)
         task = task._replace(folder=task.folder.absolute())
-        order = _Order(task, files, self._topic, self._version, self._engine)
+        order = _Order(task, files, self._topic, self._release, self._engine)
         future = self._client.submit(_train_there, self._corpus, order, pure=False)
         future.add_done_callback(lambda _: self._inbox.put((task.member.name, _ENDED)))
         return future
@@ -194,8 +194,8 @@ def _train_there(corpus: Corpus, order: _Order) -> _Return:
             worker.log_event(order.topic, (name, pace))
         return order.topic in _stopped
 
-    if (here := version("backproof")) != order.version:  # a worker that came later
-        reason = f"a worker of the cluster has backproof {here}, and not {order.version}"
+    if (here := version("backproof")) != order.release:  # a worker that came later
+        reason = f"a worker of the cluster has backproof {here}, and not {order.release}"
         return _Return(Outcome(End.FAILED, reason=reason), {})
     worker.log_event(order.topic, (name, _BEGUN))
     if order.files is None:

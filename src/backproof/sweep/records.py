@@ -99,6 +99,12 @@ class Sweep:
         return self.outcomes.get(member.name, Outcome(End.NOT_STARTED))
 
     @property
+    def steps(self) -> tuple[int, int]:
+        """Those that the runs have taken, and those that they would take if each went on to its end."""
+        taken = sum(outcome.steps for outcome in self.outcomes.values())
+        return taken, sum(member.settings.steps for member in self.plan.members)
+
+    @property
     def failures(self) -> list[tuple[Member, Outcome]]:
         """The runs that broke: neither finished, nor stopped or never begun because of Ctrl-C."""
         harmless = {End.FINISHED, End.STOPPED, End.NOT_STARTED}
