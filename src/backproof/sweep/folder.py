@@ -18,7 +18,7 @@ from backproof.training.owner import owned
 from backproof.training.settings import Settings
 from backproof.training.status import Status, divergence
 
-OWNER = "owner"
+OWNER = ".backproof-owner"  # a name that nobody else gives a file
 _RUN = re.compile(r"run-\d+")
 
 

@@ -57,6 +57,11 @@ def better_half(members: Sequence[Member], outcomes: Mapping[str, Outcome], part
     return [member for member in members if member.name in kept]
 
 
+def cooling_steps(settings: Settings, steps: int) -> int:
+    """How long a copy is cooled after so many steps: not at all once the learning rate has dropped."""
+    return 0 if steps >= settings.drop_step else max(1, min(COOLING, int(steps * _MOST_COOLING)))
+
+
 def cooled_loss(result: Result) -> float:
     """The validation loss that an interrupted run would have if its learning rate dropped now, nats per example.
 
@@ -67,10 +72,10 @@ def cooled_loss(result: Result) -> float:
     from backproof import engines
     from backproof.training import evaluation
 
-    settings, steps = result.settings, len(result.step_losses)
-    if steps >= settings.drop_step:
+    settings = result.settings
+    count = cooling_steps(settings, len(result.step_losses))
+    if not count:
         return result.losses.validation
-    count = max(1, min(COOLING, int(steps * _MOST_COOLING)))
     train, validation = result.splits.train, result.splits.validation
     engine = engines.create(result.engine, result.model.shape, result.model.parameters, train)
     generator = torch.Generator().manual_seed(settings.seed)
