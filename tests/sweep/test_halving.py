@@ -67,10 +67,21 @@ def test_who_is_trained_for_a_rung(plan: Plan, outcome: Outcome | None, part: fl
     assert is_due(plan.members[0], outcome, part) is due
 
 
-@pytest.mark.parametrize(("steps", "count"), [(1, 1), (400, 100), (3999, 999), (4000, COOLING), (99_999, COOLING)])
+@pytest.mark.parametrize(
+    ("steps", "count"),
+    [
+        (1, 1),
+        (400, 100),
+        (3999, 999),
+        (4000, COOLING),
+        (100_000, COOLING),  # the learning rate is about to drop
+        (100_400, COOLING - 400),
+        (101_000, 0),
+        (200_000, 0),
+    ],
+)
 def test_a_copy_is_cooled_for_a_quarter_of_the_steps_and_no_longer_than_a_thousand(steps: int, count: int):
     assert cooling_steps(Settings(), steps) == count
-    assert cooling_steps(replace(Settings(), lr_drop_at=0.0), steps) == 0
 
 
 def test_cooling_shows_what_a_run_is_worth_and_leaves_it_as_it_is(small_corpus: Corpus, small_settings: Settings):
