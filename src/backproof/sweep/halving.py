@@ -18,7 +18,7 @@ from backproof.training.settings import Settings
 if TYPE_CHECKING:
     from backproof.experiment import Result
 
-PARTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of a run's steps; the first is early enough to save, and late enough to be told apart by (LOG.md)
+PARTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of a run's steps; why these, and why cooled: LOG.md
 # Steps. Of 16 published runs the best came 2nd, 1st, 1st and 1st at the rungs with 1,000 as with 4,000 of them, and
 # without any it was not among the first eight at an eighth.
 COOLING = 1_000
