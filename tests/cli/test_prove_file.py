@@ -124,3 +124,68 @@ def test_files_that_cannot_be_run_exit_with_2(capsys, tmp_path: Path, source: st
     assert captured.err.count("\n") == 1
     assert main(["prove", str(tmp_path / "absent.py")]) == 2
     assert "There is no file" in capsys.readouterr().err
+
+
+RIGHT = """
+import torch
+
+def inputs():
+    {inputs}
+    return {{"x": torch.ones(3, 4, dtype=torch.float64), "w": torch.ones(4, 2, dtype=torch.float64)}}
+
+def forward(x, w):
+    {forward}
+    return {{"y": x @ w}}
+
+def backward(v, dy):
+    {backward}
+    return {{"x": dy @ v["w"].T, "w": v["x"].T @ dy}}
+"""
+MUTE = "exec('class Mute(%s):\\n def __str__(self): raise ValueError\\nraise Mute')"
+RAISED = {
+    "an exception without a text": MUTE % "Exception",
+    "one that no `except Exception` catches": MUTE % "BaseException",
+    "a text that is none": "exec('class Odd(Exception):\\n def __str__(self): return 5\\nraise Odd')",
+    "the end of a generator": "raise GeneratorExit",
+    "the end of a program": "raise SystemExit(0)",
+    "endless recursion": "(f := lambda: f())()",
+    "several at once": "raise ExceptionGroup('both', [ValueError('one')])",
+    "a syntax error of nowhere": "raise SyntaxError",
+}
+
+
+@pytest.mark.parametrize("place", ["inputs", "forward", "backward", "file"])
+@pytest.mark.parametrize("raised", RAISED.values(), ids=RAISED.keys())
+def test_whatever_a_file_raises_it_cannot_be_run(capsys, tmp_path: Path, place: str, raised: str):
+    lines = {name: raised if name == place else "pass" for name in ("inputs", "forward", "backward")}
+    path = tmp_path / "raises.py"
+    path.write_text((raised if place == "file" else "") + RIGHT.format(**lines), encoding="utf-8")
+    assert main(["prove", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("backproof: ")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"# -*- coding: nonsense -*-\nx = 1\n",
+        b'x = "\xff\xfe"\n',
+        b"x = 1\0\n",
+        b"x = " + 5000 * b"(" + b"1" + 5000 * b")",
+        b"x = " + 100_000 * b"-" + b"1",
+    ],
+    ids=["unknown encoding", "no UTF-8", "a zero byte", "deep brackets", "deep signs"],
+)
+def test_what_cannot_be_compiled_is_a_sentence(capsys, tmp_path: Path, source: bytes):
+    path = tmp_path / "odd.py"
+    path.write_bytes(source)
+    assert main(["prove", str(path)]) == 2
+    _, err = capsys.readouterr()
+    assert err.startswith(f"backproof: {path} ") and err.count("\n") == 1
+
+
+def test_ctrl_c_while_a_file_runs_is_no_fault_of_the_file(capsys, tmp_path: Path):
+    path = tmp_path / "long.py"
+    path.write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    assert main(["prove", str(path)]) == 130

@@ -16,7 +16,7 @@ from backproof.proof.prove import prove
 from backproof.proof.replays.pair_calls import Functions
 from backproof.proof.report.report import Report
 from backproof.proof.report.words import listed
-from backproof.proof.user.calls import CannotProveError
+from backproof.proof.user.calls import CannotProveError, text_of
 
 _WANTED = "define forward, backward and inputs in it"
 
@@ -45,7 +45,9 @@ def _imported(path: Path) -> Iterator[Functions]:
     try:
         try:
             exec(code, module.__dict__)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise  # it is pressed, and ends the proof
+        except BaseException as error:
             raise CannotProveError(f"{path} cannot be imported: {_reason(error, path)}.") from error
         yield _definitions(path, vars(module))
     finally:
@@ -72,6 +74,8 @@ def _compiled(path: Path) -> CodeType:
         if not error.lineno:  # NUL bytes, or no UTF-8
             raise CannotProveError(f"{path} is not a Python file: {error.msg}.") from error
         raise CannotProveError(f"{path} has a syntax error at line {error.lineno}: {error.msg}.") from error
+    except (RecursionError, MemoryError, ValueError, OverflowError) as error:
+        raise CannotProveError(f"{path} cannot be compiled: {type(error).__name__}: {text_of(error)}.") from error
 
 
 def _reason(error: BaseException, path: Path) -> str:
@@ -80,9 +84,9 @@ def _reason(error: BaseException, path: Path) -> str:
         if frame.tb_frame.f_code.co_filename == str(path.resolve()):
             line = frame.tb_lineno
         frame = frame.tb_next
-    if isinstance(error, SyntaxError):  # in a module that the file imports
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:  # in a module that the file imports
         return f"{error.filename} has a syntax error at line {error.lineno}: {error.msg}"
-    text = " ".join(str(error).split()).rstrip(".")
+    text = text_of(error).rstrip(".")
     return f"{type(error).__name__}{f' at line {line}' if line else ''}{f': {text}' if text else ''}"
 
 

@@ -32,16 +32,27 @@ def call(role: str, function: Callable, args: Iterable, named: Mapping[str, Any]
     """`function(*args, **named)`; what it raises becomes a CannotProveError that names role, error and line."""
     try:
         return function(*args, **(named or {}))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise  # it is pressed, and ends the proof
+    except BaseException as error:
         line = blamed_line(error, function)[1]
         brief = f"{role} raised {describe(error)}"
         raise CannotProveError(f"{brief}{when}{f' at {line}' if line else ''}", brief) from error
 
 
 def describe(error: BaseException) -> str:
-    """`TypeError: message`, on one line and without a full stop."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}".rstrip(".: ")
+    """`TypeError: message`, on one line and without a full stop; without a message that cannot be had."""
+    return f"{type(error).__name__}: {text_of(error)}".rstrip(".: ")
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, on one line; nothing where saying it raises another."""
+    try:
+        return " ".join(str(error).split())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return ""
 
 
 def blamed_line(error: BaseException, function: Callable | None = None) -> tuple[str | None, str]:
