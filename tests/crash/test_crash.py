@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import random
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from killing import END, in_a_child, points, visible
+from killing import END, SOME, in_a_child, moments, points, visible
 
 from backproof import plots
 from backproof.cli import main, train
+from backproof.engines import fused_is_built
 from backproof.experiment import Result
 from backproof.runs import load_run, save_run
 from backproof.sweep import run as sweep_run
@@ -25,12 +28,13 @@ from backproof.sweep.member import train_member
 from backproof.sweep.records import End, Outcome
 from backproof.text import Corpus, read_corpus
 from backproof.training.checkpoint import last
-from backproof.training.folder import MARKER, check_folder
+from backproof.training.folder import MARKER, check_folder, unfinished
 from backproof.training.loop import Progress
 from backproof.training.settings import Settings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forks")
 
+needs_fused = pytest.mark.skipif(not fused_is_built(), reason="the native engine was not built")
 SIZE = ["--steps", "40", "--batch-size", "4", "--hidden", "9", "--embedding", "2", "--engine", "eager"]
 
 
@@ -225,3 +229,67 @@ def test_a_sweep_is_finished_by_the_same_command_whenever_it_is_killed(
         emptied(place)
 
     assert points(lambda: swept(words, place / "sweep", *more), check, some=64) > 300
+
+
+@pytest.mark.parametrize("engine", ["eager", pytest.param("fused", marks=needs_fused)])
+def test_a_run_killed_at_any_moment_ends_with_the_same_bits(words: str, place: Path, tmp_path: Path, engine: str):
+    more = ("--engine", engine, "--steps", "600" if engine == "eager" else "60000")
+    trained(words, tmp_path / "whole", *more)
+
+    def check() -> None:
+        assert in_a_child(lambda: trained(words, place / "run", "--resume", "auto", *more)) == END
+        is_whole(place / "run", tmp_path / "whole")
+        assert visible(place) == ["run"]
+        emptied(place)
+
+    moments(lambda: trained(words, place / "run", *more), check, 50)
+
+
+def ends_in_a_sentence(words: str, folder: Path, said: int, *more: str) -> None:
+    """The command does what it was asked for, or says in a sentence why not, also to the open file `said`."""
+    errors = io.StringIO()
+    with redirect_stderr(errors):
+        code = main(["train", "--data", words, "--out", str(folder), *SIZE, "--save-every", "0", *more])
+    os.write(said, errors.getvalue().encode())
+    lines = errors.getvalue().splitlines()
+    assert code in (0, 2), code
+    assert code == 0 or lines
+    assert all(line.startswith("backproof: ") for line in lines), lines
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_disk_that_fills_up_at_any_write_costs_nothing(
+    words: str, place: Path, whole: Path, tmp_path: Path, overwrite: bool
+):
+    run, old, said = place / "run", tmp_path / "old", tmp_path / "said.txt"
+    old.mkdir()
+    if overwrite:
+        trained(words, old / "run", "--seed", "7")
+    first = ["--overwrite"] if overwrite else []
+
+    def next_command() -> list[str]:
+        if unfinished(run):
+            return ["--resume", "auto"]
+        assert not overwrite or (run / MARKER).exists()
+        return ["--overwrite"] if (run / MARKER).exists() else []
+
+    def tried(point: int) -> str:
+        """What is said when the disk is full from this operation on."""
+        emptied(place, old)
+        descriptor = os.open(said, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        assert in_a_child(lambda: ends_in_a_sentence(words, run, descriptor, *first), full_at=point) == END
+        os.close(descriptor)
+        if (run / MARKER).exists():
+            assert seed_of(run) in (7, seed_of(whole))
+        more = next_command()
+        assert in_a_child(lambda: trained(words, run, *more)) == END
+        is_whole(run, whole)
+        assert visible(place) == ["run"]
+        return said.read_text(encoding="utf-8")
+
+    every = 1 if os.environ.get("BACKPROOF_CRASH") == "all" else SOME
+    point = random.randint(1, every)
+    while told := tried(point):
+        assert "No space left on device" in told or "no room left" in told
+        point += every
+    assert point > 40
