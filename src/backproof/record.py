@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backproof.files import read_bytes
-from backproof.text.vocabulary import checked
 from backproof.training.errors import ModelFileError
 from backproof.training.folder import MARKER, recover
 from backproof.training.settings import Settings, SettingsError
@@ -77,6 +76,8 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def _record(said: Mapping[str, Any]) -> RunRecord:
+    from backproof.text.vocabulary import checked  # here, with numpy: the commands' options know this module
+
     settings = Settings(**said["settings"])
     if said["settings"] != asdict(settings):  # a default in place of a setting that is missing would be another run's
         raise ValueError
