@@ -19,6 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 import full_run
+import hostile
 import memory
 import rivals
 import saving
@@ -405,3 +406,26 @@ def test_what_saving_costs_is_measured_and_held_to_its_goal(
     (one,) = json.loads((tmp_path / "saving.json").read_text(encoding="utf-8"))["figures"]
     assert one["hidden"] == 7 and 0 < one["share"] == one["save"] / 30
     assert [each.name for each in tmp_path.iterdir()] == ["saving.json"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="its mutants run in forks")
+def test_mutants_are_refused_in_a_sentence_or_accepted():
+    command = [sys.executable, str(ROOT / "benchmarks" / "hostile.py"), "--cases", "12", "--seed", str(os.getpid())]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    for kind in ("runs", "states", "words", "options", "proofs"):
+        assert f"│ {kind} " in told.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="its mutants run in forks")
+def test_a_mutant_that_goes_wrong_is_counted(monkeypatch: pytest.MonkeyPatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["hostile.py", "--only", "runs", "--cases", "3"])
+    for broken, what in {
+        "traceback": lambda given: 1 / 0,
+        "not a sentence": lambda given: 2,
+        "escapes": lambda given: print("\x1b[2J"),
+        "crash": lambda given: os.kill(os.getpid(), 9),
+    }.items():
+        monkeypatch.setattr(hostile, "command", what)
+        assert hostile.main() == 1
+        assert capfd.readouterr().out.count(f": {broken}\n") == 3

@@ -32,6 +32,14 @@ def read_bytes(path: Path, most: int) -> bytes:
 
     Raises OSError, whose `strerror` says what it is instead.
     """
+    content = read_beginning(path, most + 1)
+    if len(content) > most:
+        raise OSError(EFBIG, f"it is larger than {most:,} bytes", str(path))
+    return content
+
+
+def read_beginning(path: Path, most: int) -> bytes:
+    """The first bytes of a file, at most `most`; raises as `read_bytes` does."""
     # without O_NONBLOCK opening a pipe waits for its writer
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - of a descriptor
@@ -40,10 +48,7 @@ def read_bytes(path: Path, most: int) -> bytes:
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
         if not stat.S_ISREG(found.st_mode):
             raise OSError(EINVAL, "it is a pipe, a socket or a device, and no file", str(path))
-        content = b"" if found.st_size > most else file.read(most + 1)
-    if found.st_size > most or len(content) > most:
-        raise OSError(EFBIG, f"it is larger than {most:,} bytes", str(path))
-    return content
+        return file.read(most)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -267,3 +267,13 @@ def test_the_states_go_along_without_their_owner(where: Where, tmp_path: Path):
     checkpoint.copy(folder, tmp_path / "new")
     assert "owner" not in files(tmp_path / "new")
     assert same(last(tmp_path / "new").state, states[1])  # pyright: ignore[reportOptionalMemberAccess]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with a name")
+def test_a_pipe_in_place_of_the_losses_is_not_waited_for(where: Where):
+    folder, about, states = where
+    Checkpoints(folder, about).save(states[2])
+    (folder / "checkpoint" / "losses").unlink()
+    os.mkfifo(folder / "checkpoint" / "losses")
+    with pytest.raises(ModelFileError, match="none of its states is whole"):
+        last(folder)

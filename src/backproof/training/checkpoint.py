@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from backproof.files import read_bytes, write_bytes
+from backproof.files import read_beginning, read_bytes, write_bytes
 from backproof.models.mlp import Parameters, Shape
 from backproof.training import owner
 from backproof.training.errors import ModelFileError
@@ -238,8 +238,8 @@ def _state(path: Path, place: Path, about: About) -> State | None:
 
 
 def _losses(path: Path, steps: int) -> np.ndarray:
-    with open(path, "rb") as file:  # noqa: PTH123 - no more of it than is needed
-        return np.frombuffer(file.read(4 * steps), "<f4").astype(np.float32)
+    """No more of them than belong to the state; what came after it may be half a loss."""
+    return np.frombuffer(read_beginning(path, 4 * steps), "<f4").astype(np.float32)
 
 
 def _fit(tensors: Mapping[str, Tensor], shape: Shape) -> bool:
