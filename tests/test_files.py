@@ -235,7 +235,7 @@ def moved(tmp_path: Path) -> Path:
     """What is left when a process is killed after it has moved `run` aside."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "old").write_bytes(b"")
-    (tmp_path / LEFTOVER).mkdir()
+    (tmp_path / LEFTOVER / "aside").mkdir(parents=True)
     move_aside(tmp_path / "run", tmp_path / LEFTOVER)
     assert names(tmp_path) == [LEFTOVER]
     return tmp_path / LEFTOVER

@@ -83,7 +83,7 @@ def a_state(place: Path, draw: random.Random) -> list[str]:
         path.write_bytes(change_json(path.read_bytes(), draw))
     else:
         path.write_bytes(change_bytes(path.read_bytes(), draw))
-    return ["train", "--data", str(base() / "words.txt"), "--resume", str(folder)]
+    return ["train", "--data", str(base() / "words.txt"), "--resume", str(folder), "--steps", "12"]
 
 
 def words(place: Path, draw: random.Random) -> list[str]:

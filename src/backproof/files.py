@@ -111,12 +111,12 @@ def partial_folder(parent: Path) -> Iterator[Path]:
     What was moved aside into it and not replaced goes back to its place. Raises OSError.
     """
     with _partial(parent, Path.mkdir) as partial:
+        (partial / _ASIDE).mkdir()  # now, since at the end the disk may be full
         yield partial
 
 
 def move_aside(place: Path, partial: Path) -> None:
     """Make room at `place`, which stands beside `partial`, until `partial` is removed. Raises OSError."""
-    (partial / _ASIDE).mkdir()
     place.rename(partial / _ASIDE / place.name)
 
 

@@ -320,3 +320,12 @@ def test_what_an_ascii_terminal_lacks_is_escaped(tmp_path: Path):
         done = subprocess.run(command(*arguments), capture_output=True, env=environment)
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"\\xe5" in done.stdout or b"\\xf8" in done.stdout or b"\\u017e" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["sample"], ["prove"], ["evaluate", "{run}", "--data"]])
+def test_a_name_that_is_too_long_is_a_sentence(capsys, run_folder: Path, command: list[str]):
+    given = [word.format(run=run_folder) for word in command]
+    assert main([*given, "x" * 300]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("backproof: ")

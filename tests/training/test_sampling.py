@@ -4,7 +4,7 @@ import torch
 from backproof.experiment import Result
 from backproof.models import mlp
 from backproof.training.model import TrainedModel
-from backproof.training.sampling import LONGEST, SamplingError, sample
+from backproof.training.sampling import LONGEST, MOST, SamplingError, sample
 
 
 def test_the_same_seed_gives_the_same_words(small_result: Result):
@@ -68,7 +68,8 @@ def test_a_model_that_cannot_be_drawn_from():
         ({"start": "a."}, r"--start holds '\.'"),
         ({"temperature": 0.0}, r"--temperature is 0\.0; it has to be greater than 0"),
         ({"temperature": float("nan")}, "--temperature is nan"),
-        ({"count": -1}, "--count is -1; it has to be at least 0"),
+        ({"count": -1}, "--count is -1; it has to be from 0 to 1000000"),
+        ({"count": MOST + 1}, "--count is 1000001; it has to be from 0 to 1000000"),
         ({"seed": -1}, "--seed is -1; it has to be from 0"),
     ],
 )

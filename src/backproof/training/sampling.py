@@ -9,6 +9,7 @@ from backproof.models import mlp
 from backproof.training.model import TrainedModel
 
 SAMPLING_SEED = 2147483647 + 10  # of the published notebooks
+MOST = 10**6  # words, which are all made before the first is shown; it takes minutes
 LONGEST = 200  # a model that was hardly trained may never come to an end
 
 
@@ -28,8 +29,8 @@ def sample(
     `temperature` divides the logits: below 1 the likely symbols get likelier, above 1 the unlikely ones.
     Raises SamplingError for symbols that the model does not know and for numbers out of range.
     """
-    if count < 0:
-        raise SamplingError(f"--count is {count}; it has to be at least 0.")
+    if not 0 <= count <= MOST:
+        raise SamplingError(f"--count is {count}; it has to be from 0 to {MOST}.")
     if not 0 < temperature < float("inf"):
         raise SamplingError(f"--temperature is {temperature}; it has to be greater than 0 (1 changes nothing).")
     if not 0 <= seed < 2**63:
