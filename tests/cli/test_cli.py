@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, what is printed, and where."""
 
+import io
 import json
 import os
 import signal
@@ -10,9 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from backproof.cli import main
-from backproof.cli.console import console
+from backproof.cli.console import console, working
 from measuring.terminal import on_a_terminal
 
 SMALL = ["--steps", "40", "--batch-size", "4", "--hidden", "9", "--embedding", "2"]
@@ -329,3 +331,16 @@ def test_a_name_that_is_too_long_is_a_sentence(capsys, run_folder: Path, command
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("backproof: ")
+
+
+@pytest.mark.parametrize(("seconds", "terminal", "seen"), [(0, True, True), (3600, True, False), (0, False, False)])
+def test_what_takes_long_is_shown_to_a_person(monkeypatch, seconds: float, terminal: bool, seen: bool):
+    written = io.StringIO()
+    monkeypatch.setattr("backproof.cli.console._SECONDS_UNSEEN", seconds)
+    monkeypatch.setattr("backproof.cli.console._errors", Console(file=written, force_terminal=terminal, width=60))
+    with working("counting to ten"):
+        end = time.monotonic() + 60
+        while seen and "counting to ten" not in written.getvalue():
+            assert time.monotonic() < end, "it was never shown"
+            time.sleep(0.01)
+    assert ("counting to ten" in written.getvalue()) is seen

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import EPIPE
@@ -49,6 +50,7 @@ def _console(stderr: bool = False) -> Console:
 console, _errors = _console(), _console(stderr=True)
 _PLAIN_INTERVAL = 10_000
 _SMOOTHED_OVER = 1000
+_SECONDS_UNSEEN = 1.0  # of work; what is shorter would only flicker
 
 
 def complain(message: str, exit_code: int) -> int:
@@ -84,6 +86,31 @@ def this_command() -> str:
 
 
 @contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show a person, once it takes longer than a second, what is being done and for how long; nothing else sees it.
+
+    It stands where errors do, so that a program may read the output meanwhile.
+    """
+    if not _errors.is_terminal:
+        yield
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    shown = Progress(*columns, console=_errors, transient=True, redirect_stdout=False, redirect_stderr=False)
+    shown.add_task(what, total=None)
+    late = threading.Timer(_SECONDS_UNSEEN, shown.start)
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+        late.join()  # it may just be starting it
+        shown.stop()
+
+
+@contextmanager
 def training_display(settings: Settings) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal; elsewhere the published lines, every 10,000 steps and at least ten a run.
 
@@ -111,6 +138,8 @@ def training_display(settings: Settings) -> Iterator[Callable[[Progress], None]]
                 f"step {progress.steps_done:,}  loss {smoothed:.4f}  lr {progress.learning_rate:g}  "
                 f"{speed:,.0f} steps/s"
             )
+            if progress.steps_done == progress.steps:
+                text += "  measuring"  # which takes a while as well
             bar.update(task, completed=progress.steps_done, text=text)
 
         yield _as_long_as_it_can(show)

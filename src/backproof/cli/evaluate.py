@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from backproof.cli.console import complain, heading, print_corpus
+from backproof.cli.console import complain, heading, print_corpus, working
 from backproof.cli.train import print_losses
 
 _UNUSABLE = 2
@@ -31,7 +31,8 @@ class Evaluate:
         from backproof.runs import load_run
 
         run = load_run(self.folder)
-        corpus = text.read_corpus(run.data_source if self.data is None else self.data)
+        with working("reading the words"):
+            corpus = text.read_corpus(run.data_source if self.data is None else self.data)
         if self.data is None and corpus.sha256 != run.data_sha256:
             return complain(
                 f"{run.data_source} has changed since the model was trained on it; give the words to measure on with "
@@ -39,8 +40,10 @@ class Evaluate:
                 _UNUSABLE,
             )
         settings = run.settings
-        splits = text.split_examples(corpus.words, run.vocabulary, settings.block_size, settings.split_seed)
         print_corpus(corpus)
         heading("Loss (nats per symbol)")
-        print_losses(experiment.evaluate(run.model, splits))
+        with working("measuring"):
+            splits = text.split_examples(corpus.words, run.vocabulary, settings.block_size, settings.split_seed)
+            losses = experiment.evaluate(run.model, splits)
+        print_losses(losses)
         return 0

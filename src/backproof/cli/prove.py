@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from backproof.cli.console import console, heading, print_corpus, print_rows
+from backproof.cli.console import console, heading, print_corpus, print_rows, working
 from backproof.files import check_file
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Prove:
         from backproof.proof.file import prove_file
 
         # what the file prints must not get between the lines of a program's input
-        with redirect_stdout(sys.stderr) if self.json else nullcontext():
+        with redirect_stdout(sys.stderr) if self.json else nullcontext(), working(f"proving {file}"):
             report = prove_file(file)
         self._save_page(report)
         console.print(report.to_json() if self.json else str(report))
@@ -90,7 +90,8 @@ class Prove:
         from backproof.models import mlp
         from backproof.proof import network
 
-        corpus = text.read_corpus(self.data)
+        with working("reading the words"):
+            corpus = text.read_corpus(self.data)
         vocabulary, splits = experiment.prepare(corpus, settings)
         generator = Generator().manual_seed(self.seed)
         shape = experiment.network_shape(settings, vocabulary)
@@ -99,10 +100,11 @@ class Prove:
         given = parameters, batch.contexts, batch.targets, self.correction
 
         reports: dict[str, Report] = {}
-        if self.grain != "fused":
-            reports["steps"] = network.prove_steps(*given)
-        if self.grain != "steps":
-            reports["fused"] = network.prove_fused(*given)
+        with working("proving the network"):
+            if self.grain != "fused":
+                reports["steps"] = network.prove_steps(*given)
+            if self.grain != "steps":
+                reports["fused"] = network.prove_fused(*given)
         if self.html is not None:
             self._save_page(reports[self.grain])
         if self.json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from backproof.cli.console import complain, console, heading, print_corpus, this_command
+from backproof.cli.console import complain, console, heading, print_corpus, this_command, working
 from backproof.cli.sweep_display import sweep_display
 from backproof.cli.sweep_table import plus_minus, summary_table, table_of_runs
 from backproof.sweep.plan import Plan, SweepError, make_plan
@@ -98,7 +98,8 @@ class SweepCommand:
         plan = make_plan(asdict(self.grid), self.runs)
         workers = team_size(self.workers, len(plan.members))
         folder = self.out or default_folder("-sweep")
-        corpus = text.read_corpus(self.data)
+        with working("reading the words"):
+            corpus = text.read_corpus(self.data)
         where = f"on {self.scheduler}" if self.scheduler else f"{workers} at a time"
         cluster = Cluster(self.scheduler, self.shared) if self.scheduler else None
         number = signal.SIGINT

@@ -18,6 +18,7 @@ from backproof.cli.console import (
     print_rows,
     this_command,
     training_display,
+    working,
 )
 from backproof.training.settings import Settings
 
@@ -106,7 +107,8 @@ class Train:
         from backproof.resumable import Resumable
 
         source = self.data if begun is None or self.data != "embedded" else begun.about.data_source
-        corpus = text.read_corpus(source)
+        with working("reading the words"):
+            corpus = text.read_corpus(source)
         run = Resumable(folder, corpus, self.settings if begun is None else begun.about.settings, begun)
         print_corpus(corpus)
         heading(f"Training: {run.settings.steps:,} steps with the engine {run.engine}")
