@@ -1,5 +1,6 @@
 """`backproof train` that is stopped, killed and gone on with, as a user meets it."""
 
+import errno
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -256,3 +258,55 @@ def test_what_nohup_ignores_is_ignored(words: str, tmp_path: Path, monkeypatch):
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: MemoryError(),
+        lambda: RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: not enough memory: you tried to ..."
+        ),
+        lambda: OSError(errno.EROFS, os.strerror(errno.EROFS), "run.json"),
+        lambda: OSError(errno.EIO, os.strerror(errno.EIO), "run.json"),
+    ],
+    ids=["memory", "PyTorch's memory", "read-only", "a failing disk"],
+)
+@pytest.mark.parametrize("where", ["backproof.training.evaluation.calibrate", "backproof.plots.loss_png"])
+def test_what_fails_at_the_end_costs_nothing(
+    words: str, tmp_path: Path, whole: Path, monkeypatch, capsys, error: Callable[[], Exception], where: str
+):
+    def fail(*_: object) -> None:
+        raise error()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, fail)
+        assert begin(words, tmp_path / "run") == 2
+    _, err = capsys.readouterr()
+    assert err.startswith("backproof: ") and err.count("\n") == 1
+    assert unfinished(tmp_path / "run")
+    assert begin(words, tmp_path / "run", "--resume", "auto") == 0
+    assert is_same(tmp_path / "run", whole)
+
+
+def test_a_state_that_finds_no_memory_ends_the_run_and_the_one_before_is_kept(
+    words: str, tmp_path: Path, whole: Path, monkeypatch, capsys
+):
+    saved = []
+
+    def scarce(*given: Any) -> bytes:
+        saved.append(given)
+        if len(saved) > 2:
+            raise MemoryError
+        return write(*given)
+
+    from safetensors import torch as safe
+
+    write = safe.save
+    with monkeypatch.context() as patched:
+        patched.setattr(safe, "save", scarce)
+        assert begin(words, tmp_path / "run", "--save-every", "0") == 2
+    assert "There is not enough memory for this" in capsys.readouterr().err
+    assert unfinished(tmp_path / "run")
+    assert begin(words, tmp_path / "run", "--resume", "auto") == 0
+    assert is_same(tmp_path / "run", whole)

@@ -9,6 +9,7 @@ from errno import ENOSPC
 from io import TextIOWrapper
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+_NO_MEMORY = "DefaultCPUAllocator: not enough memory"  # in PyTorch's RuntimeError
 _INTERRUPTED_EARLY = "Interrupted; nothing was saved."
 
 
@@ -38,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno == ENOSPC:
             _say_no_more()
             return complain("There is no room left where the output goes; make room, or write it elsewhere.", UNUSABLE)
+        if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+            told = "There is not enough memory for this; end other programs, or ask for less"
+            return complain(f"{told}. What was saved until now is kept.", UNUSABLE)
         if isinstance(error, OSError) and error.filename is not None:  # as a name that is too long
             return complain(f"{error.filename!s} cannot be used ({error.strerror}); give another path.", UNUSABLE)
         if type(error).__module__.partition(".")[0] != "backproof":
