@@ -10,17 +10,19 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from killing import END, SOME, in_a_child, moments, points, visible
 
-from backproof import plots
+from backproof import experiment, plots
 from backproof.cli import main, train
 from backproof.engines import fused_is_built
 from backproof.experiment import Result
+from backproof.proof.report.report import Report
+from backproof.record import read_record
 from backproof.runs import load_run, save_run
 from backproof.sweep import run as sweep_run
 from backproof.sweep.events import Ended, Started
@@ -39,8 +41,9 @@ SIZE = ["--steps", "40", "--batch-size", "4", "--hidden", "9", "--embedding", "2
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Pictures are drawn in memory, and take most of the time."""
+def _quick(small_result: Result, monkeypatch):
+    """Proving the gradients and drawing pictures touch no file, and take most of the time."""
+    monkeypatch.setattr(experiment, "prove_parameters", lambda *_: Report(small_result.proof))
     monkeypatch.setattr(plots, "loss_png", lambda *_: b"a picture")
     monkeypatch.setattr(plots, "dlogits_png", lambda *_: b"a picture")
 
@@ -201,10 +204,11 @@ def tells_of(folder: Path) -> dict[str, object]:
     record = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     for run in record["runs"]:
         if run["folder"] is not None:
-            own = json.loads((folder / run["folder"] / MARKER).read_text(encoding="utf-8"))
-            assert {**record["settings"], **run["settings"]} == own["settings"]
+            own = read_record(folder / run["folder"])  # which puts back what was moved aside when the child was killed
+            assert {**record["settings"], **run["settings"]} == asdict(own.settings)
             if run["status"] == "finished":
-                assert run["losses"] == own["figures"]["losses"]
+                assert own.losses is not None
+                assert run["losses"] == own.losses._asdict()
     return {run["name"]: (run["status"], run["steps"], run["rungs"]) for run in record["runs"]}
 
 
