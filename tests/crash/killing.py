@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 CHANGES = ("rename", "replace", "mkdir", "rmdir", "unlink", "remove", "fsync", "truncate", "open")
-SOME = 16  # one kill point in so many: a training run takes half a second, and all of them minutes
+SOME = 64  # one kill point in so many: a training run takes a fifth of a second, and all of them minutes
 END = 99  # the exit code of a child that came to its end
 _FAILED = 98
 _FEW = 3  # moments in an ordinary run

@@ -232,7 +232,7 @@ def test_a_sweep_is_finished_by_the_same_command_whenever_it_is_killed(
         assert visible(folder) == visible(tmp_path / "whole")
         emptied(place)
 
-    assert points(lambda: swept(words, place / "sweep", *more), check, some=64) > 300
+    assert points(lambda: swept(words, place / "sweep", *more), check, some=256) > 300
 
 
 @pytest.mark.parametrize("engine", ["eager", pytest.param("fused", marks=needs_fused)])
