@@ -9,7 +9,7 @@ OLDEST := .venv-oldest
 STEPS  ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-crash test-anywhere test-oldest sanitize lint bench clean
+.PHONY: help run test test-crash test-anywhere test-oldest sanitize sanitize-address sanitize-thread lint bench clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,11 +30,25 @@ test-crash: $(READY) ## Kill runs at every file operation, and see that nothing 
 test-anywhere: $(READY) ## Run the tests of a clone of HEAD as on other machines (some of them: ONLY=pid,locale)
 	@$(BIN)/python tests/support/anywhere.py '$(ONLY)'
 
-sanitize: $(READY) ## Run the native engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -DBACKPROOF_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" > build/sanitize.log 2>&1 \
-		&& cmake --build build/sanitize >> build/sanitize.log 2>&1 || { tail -n 20 build/sanitize.log; exit 1; }
-	@LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 BACKPROOF_FUSED=build/sanitize $(BIN)/python -m pytest tests/engines
+sanitize: sanitize-address sanitize-thread ## Run the native engine's tests under the compiler's sanitizers
+
+sanitize-address: $(READY)
+	$(call build_sanitized,address,undefined)
+	@LD_PRELOAD="$(call library,asan) $(call library,ubsan) $(call library,stdc++)" ASAN_OPTIONS=detect_leaks=0 \
+		BACKPROOF_FUSED=build/sanitize-address $(BIN)/python -m pytest tests/engines
+
+# Python and PyTorch were not built for it: what they do among themselves is not looked at. It knows no threads after a fork.
+sanitize-thread: $(READY)
+	$(call build_sanitized,thread)
+	@LD_PRELOAD="$(call library,tsan) $(call library,stdc++)" TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1" \
+		BACKPROOF_FUSED=build/sanitize-thread $(BIN)/python -m pytest tests/engines/test_fused_threads.py -k "not fork"
+
+library = $$($(CXX) -print-file-name=lib$(1).so)
+define build_sanitized
+	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize-$(1) -DBACKPROOF_SANITIZE=$(1)$(if $(2),$(comma)$(2)) -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" > build/sanitize.log 2>&1 \
+		&& cmake --build build/sanitize-$(1) >> build/sanitize.log 2>&1 || { tail -n 20 build/sanitize.log; exit 1; }
+endef
+comma := ,
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .

@@ -23,11 +23,14 @@ BatchReader::BatchReader(const Shape &shape, const std::vector<std::uint16_t> &s
       stream_(stream),
       context_of_(examples),
       example_of_(examples),
+      example_by_strip_(examples),
+      first_example_(strips_of(examples) + 1),
       table_bits_(bits_for(examples)),
       table_(std::size_t(1) << table_bits_),
       pair_begin_(shape.block),
       pair_end_(shape.block),
       pair_with_(shape.symbols),
+      place_of_(shape.symbols),
       target_(examples),
       inside_(examples),
       contexts_(std::size_t(examples) * shape.block),
@@ -37,8 +40,8 @@ BatchReader::BatchReader(const Shape &shape, const std::vector<std::uint16_t> &s
     batch_.context_room = padded(examples) + 1;
     batch_.pair_room = shape.block * pairs + 1;
     pair_of_.resize(std::size_t(shape.block) * batch_.context_room);
-    next_context_.resize(std::size_t(shape.block) * batch_.context_room);
-    first_context_.resize(batch_.pair_room);
+    by_pair_.resize(std::size_t(shape.block) * batch_.context_room);
+    goes_on_.resize(std::size_t(shape.block) * batch_.context_room);
     symbol_of_.resize(batch_.pair_room + 1);
     for (int position = 0; position < block_; ++position) pair_begin_[position] = position * pairs;
     count_ = Room(padded(examples));
@@ -46,12 +49,14 @@ BatchReader::BatchReader(const Shape &shape, const std::vector<std::uint16_t> &s
     batch_.context_of = context_of_.data();
     batch_.target = target_.data();
     batch_.count = count_.data();
+    batch_.example_by_strip = example_by_strip_.data();
+    batch_.first_example = first_example_.data();
     batch_.pair_of = pair_of_.data();
     batch_.pair_begin = pair_begin_.data();
     batch_.pair_end = pair_end_.data();
     batch_.symbol_of = symbol_of_.data();
-    batch_.first_context = first_context_.data();
-    batch_.next_context = next_context_.data();
+    batch_.by_pair = by_pair_.data();
+    batch_.goes_on = goes_on_.data();
 }
 
 bool BatchReader::read(const std::int64_t *indices) {
@@ -60,6 +65,7 @@ bool BatchReader::read(const std::int64_t *indices) {
         if (std::uint64_t(indices[e]) >= examples_in_text) return false;
     read_contexts(indices);
     find_contexts();
+    sort_examples();
     find_pairs();
     return true;
 }
@@ -110,32 +116,48 @@ void BatchReader::find_contexts() {
     batch_.contexts = contexts;
 }
 
-// Numbers the symbols that occur in each position, in their order. Three passes that each only write or only read the table:
-// one pass that did both would wait, for every symbol, for the last write.
+// By the strip of their contexts, and else in their order.
+void BatchReader::sort_examples() {
+    const int strips = strips_of(batch_.contexts);
+    const float *const count = count_.data();
+    int begin = 0;
+    for (int s = 0; s < strips; ++s) {
+        first_example_[s] = begin;
+        for (int i = s * strip_width; i < (s + 1) * strip_width; ++i) begin += int(count[i]);
+    }
+    for (int e = 0; e < batch_.examples; ++e) example_by_strip_[first_example_[context_of_[e] / strip_width]++] = e;
+    for (int s = strips; s > 0; --s) first_example_[s] = first_example_[s - 1];  // each has come to the next one's begin
+    first_example_[0] = 0;
+}
+
+// Numbers the symbols that occur in each position, in their order, and sorts the contexts by them.
 void BatchReader::find_pairs() {
     const int n = batch_.examples, contexts = batch_.contexts, room = batch_.context_room;
     for (int position = 0; position < block_; ++position) {
         const std::uint16_t *const symbol_at = contexts_.data() + std::size_t(position) * n;
-        int *const pair_of = pair_of_.data() + std::size_t(position) * room, *const next = next_context_.data() + std::size_t(position) * room;
-        int *const pair_with = pair_with_.data(), *const first = first_context_.data();
-        for (int i = 0; i < contexts; ++i) pair_with[symbol_at[example_of_[i]]] = 1;
-        int end = pair_begin_[position];
+        const std::size_t row = std::size_t(position) * room;
+        int *const pair_of = pair_of_.data() + row, *const by_pair = by_pair_.data() + row, *const goes_on = goes_on_.data() + row;
+        int *const pair_with = pair_with_.data(), *const place_of = place_of_.data();
+        for (int i = 0; i < contexts; ++i) ++place_of[symbol_at[example_of_[i]]];
+        std::fill(goes_on, goes_on + contexts, -1);
+        int end = pair_begin_[position], place = 0;
         for (int symbol = 0; symbol < symbols_; ++symbol) {
-            const int met = pair_with[symbol];
+            const int met = place_of[symbol];
             symbol_of_[end] = std::uint16_t(symbol);  // overwritten by the next one, unless met
             pair_with[symbol] = end;
-            end += met;
+            place_of[symbol] = place;
+            goes_on[place] = 0;
+            place += met;
+            end += met > 0;
         }
         pair_end_[position] = end;
-        std::fill(first + pair_begin_[position], first + end, -1);
         for (int i = 0; i < contexts; ++i) {
-            const int pair = pair_with[symbol_at[example_of_[i]]];
-            pair_of[i] = pair;
-            next[i] = first[pair];
-            first[pair] = i;
+            const int symbol = symbol_at[example_of_[i]];
+            pair_of[i] = pair_with[symbol];
+            by_pair[place_of[symbol]++] = i;
         }
         std::fill(pair_of + contexts, pair_of + room, pair_of[0]);
-        std::fill(pair_with, pair_with + symbols_, 0);
+        std::fill(place_of, place_of + symbols_, 0);
     }
 }
 

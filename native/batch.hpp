@@ -27,15 +27,17 @@ class BatchReader {
   private:
     void read_contexts(const std::int64_t *indices);
     void find_contexts();
+    void sort_examples();
     void find_pairs();
 
     const int block_, symbols_;
     const std::vector<std::uint16_t> &stream_;
-    std::vector<int> context_of_, example_of_;
+    std::vector<int> context_of_, example_of_, example_by_strip_, first_example_;
     const int table_bits_;
     std::vector<int> table_;  // contexts by hash, or -1
-    std::vector<int> pair_of_, pair_begin_, pair_end_, first_context_, next_context_;
+    std::vector<int> pair_of_, pair_begin_, pair_end_, by_pair_, goes_on_;
     std::vector<int> pair_with_;  // (symbols): the pair, in one position
+    std::vector<int> place_of_;   // (symbols): how many contexts have it there, then the next one's place in by_pair; else 0
     std::vector<std::uint16_t> target_, inside_, contexts_, symbol_of_;
     std::vector<std::uint64_t> hash_;
     Room count_;

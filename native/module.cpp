@@ -169,8 +169,9 @@ class PyTrainer {
             wide ? symbols_of<std::uint16_t>(text, shape.block, shape.symbols) : symbols_of<std::uint8_t>(text, shape.block, shape.symbols));
     }
 
-    nb::object run(nb::object indices, nb::object learning_rates) {
+    nb::object run(nb::object indices, nb::object learning_rates, std::int64_t threads) {
         const Alone alone(*this);
+        const int by = size_between("threads", threads, 1, 1 << 10);
         const AnyArray index_array = array_of<std::int64_t>("indices", indices, "int64");
         if (index_array.ndim() != 2) throw std::invalid_argument("indices must be of shape (steps, batch); got " + text_of(sizes_of(index_array)));
         const std::size_t steps = index_array.shape(0);
@@ -187,7 +188,7 @@ class PyTrainer {
         OwnedArray losses({steps});
         {
             nb::gil_scoped_release release;
-            trainer_->run(checked_indices.data(), steps, examples, rates.data(), losses.data);
+            trainer_->run(checked_indices.data(), steps, examples, rates.data(), losses.data, by);
         }
         return losses.to_python();
     }
@@ -219,6 +220,7 @@ class PyTrainer {
         trainer_->load(checked(trainer_->shape(), {C, W1, b1, W2, b2, bngain, bnbias}).pointers);
     }
 
+    int most_threads() const { return groups_of(trainer_->shape()); }
     std::string instruction_set() const { return trainer_->instruction_set(); }
     std::size_t examples() const { return trainer_->examples_in_text(); }
 
@@ -331,13 +333,15 @@ NB_MODULE(_fused, m) {
                       std::int64_t, double>(),
              "C"_a.none(), "W1"_a.none(), "b1"_a.none(), "W2"_a.none(), "b2"_a.none(), "bngain"_a.none(), "bnbias"_a.none(), "stream"_a.none(), "block_size"_a, nb::kw_only(), "correction"_a = 1,
              "epsilon"_a = 1e-5)
-        .def("run", &PyTrainer::run, "indices"_a.none(), "learning_rates"_a.none(),
-             "Trains one step for each row of indices (steps, batch), int64, with learning_rates (steps,), float32.\n"
-             "Returns the losses (steps,), float32. Python's lock is released meanwhile.")
+        .def("run", &PyTrainer::run, "indices"_a.none(), "learning_rates"_a.none(), "threads"_a = 1,
+             "Trains one step for each row of indices (steps, batch), int64, with learning_rates (steps,), float32, in so many\n"
+             "threads, or in most_threads where that is less; the bits are the same. Returns the losses (steps,), float32.\n"
+             "Python's lock is released meanwhile.")
         .def("gradients", &PyTrainer::gradients, "indices"_a.none(),
              "The loss and the seven gradients for one batch, indices (batch,); the parameters stay as they are.")
         .def("parameters", &PyTrainer::parameters, "Copies of the seven parameters, in the order and shapes they came in.")
         .def("load", &PyTrainer::load, "C"_a.none(), "W1"_a.none(), "b1"_a.none(), "W2"_a.none(), "b2"_a.none(), "bngain"_a.none(), "bnbias"_a.none(), "Puts these parameters in place of the present ones.")
+        .def_prop_ro("most_threads", &PyTrainer::most_threads, "How many threads can have a part in a step: 1 for a small network, at most 16.")
         .def_prop_ro("instruction_set", &PyTrainer::instruction_set)
         .def_prop_ro("examples", &PyTrainer::examples, "The number of examples in the text.");
 }

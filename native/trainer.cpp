@@ -1,5 +1,6 @@
 #include "trainer.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -64,47 +65,98 @@ Trainer::Trainer(const Shape &shape, const ConstPointers &parameters, std::vecto
     parameters_.pack(parameters);
 }
 
-void Trainer::make_room(int examples) {
-    if (reader_ && reader_->batch().examples == examples) return;
-    reader_.reset();
-    rooms_.clear();
-    auto reader = std::make_unique<BatchReader>(shape_, stream_, examples);
-    const std::size_t contexts = reader->batch().context_room, pairs = reader->batch().pair_room;
-    const std::size_t H = padded(shape_.hidden), V = shape_.symbols, E = shape_.embedding;
-    const auto room = [&](std::size_t floats) {
-        rooms_.emplace_back(floats);
-        return rooms_.back().data();
-    };
-    work_.emb = room(padded(pairs) * E);
-    work_.pair_sums = room(2 * pairs * strip_width);
-    work_.bnraw = room(contexts * H);
-    work_.h = room(contexts * H);
-    work_.logit_maxes = room(padded(contexts));
-    work_.logits = room(padded(contexts) * V);
-    work_.dh = room(contexts * H);
-    work_.bnvar_inv = room(H);
-    work_.dpairs = room(pairs * H);
-    work_.dC = room(V * padded(E));
-    reader_ = std::move(reader);  // last: should memory run out above, the next call starts afresh
+float *Trainer::room(std::size_t floats) {
+    rooms_.emplace_back(floats);
+    return rooms_.back().data();
 }
 
-std::size_t Trainer::run(const std::int64_t *indices, std::size_t steps, int examples, const float *rates, float *losses) {
-    make_room(examples);
-    const Parameters parameters = parameters_.pointers();
-    for (std::size_t step = 0; step < steps; ++step) {
-        if (!reader_->read(indices + step * examples)) return step;
-        losses[step] = kernel_.step(shape_, parameters, parameters, reader_->batch(), work_, rates[step]);
+void Trainer::make_room(int examples) {
+    if (readers_[1] && readers_[1]->batch().examples == examples) return;
+    readers_[1].reset();
+    rooms_.clear();
+    work_.clear();
+    readers_[0] = std::make_unique<BatchReader>(shape_, stream_, examples);
+    const std::size_t contexts = readers_[0]->batch().context_room, pairs = readers_[0]->batch().pair_room;
+    const std::size_t H = padded(shape_.hidden), groups = groups_of(shape_);
+    logits_.assign(groups, nullptr);
+    losses_.assign(strips_of(contexts), 0);
+    shared_.bnraw = room(contexts * H);
+    shared_.h = room(contexts * H);
+    shared_.logits = logits_.data();
+    shared_.logit_maxes = room(padded(contexts));
+    shared_.losses = losses_.data();
+    shared_.dh = room(contexts * H);
+    shared_.bnvar_inv = room(H);
+    shared_.dpairs = room(pairs * H);
+    shared_.demb = room(groups * pairs * padded(shape_.embedding));
+    readers_[1] = std::make_unique<BatchReader>(shape_, stream_, examples);  // last: should memory run out above, the next call starts afresh
+}
+
+const Division &Trainer::divided(int threads) {
+    const Batch &batch = readers_[0]->batch();
+    if (!division_ || division_->threads() != threads) division_ = std::make_unique<Division>(shape_, threads);
+    for (int group : division_->left())
+        if (!logits_[group]) logits_[group] = room(padded(batch.context_room) * shape_.symbols);
+    while (int(work_.size()) < threads) {
+        Workspace work = shared_;
+        work.emb = room(padded(batch.pair_room) * shape_.embedding);
+        work.pair_sums = room(std::size_t(2) * batch.pair_room * strip_width);
+        work.C = work_.empty() ? parameters_.pointers().C : room(shape_.symbols * padded(shape_.embedding));
+        work_.push_back(work);
     }
-    return steps;
+    return *division_;
+}
+
+std::size_t Trainer::run(const std::int64_t *indices, std::size_t steps, int examples, const float *rates, float *losses, int threads) {
+    threads = team_.gather(std::min(threads, groups_of(shape_)));
+    make_room(examples);
+    const Division &division = divided(threads);
+    if (steps == 0 || !readers_[0]->read(indices)) return 0;
+    const Parameters parameters = parameters_.pointers();
+    for (int thread = 1; thread < threads; ++thread)
+        std::memcpy(work_[thread].C, parameters.C, shape_.symbols * padded(shape_.embedding) * sizeof(float));
+    std::size_t end = steps;  // the last thread alone changes it, before a meeting
+    team_.run(threads, [&](int thread) {
+        const Workspace &work = work_[thread];
+        const Part &part = division.part(thread);
+        for (std::size_t step = 0; step < end; ++step) {
+            const Batch &batch = readers_[step % 2]->batch();
+            kernel_.forward(shape_, parameters, batch, work, part);
+            team_.meet(thread);
+            kernel_.loss(shape_, parameters, batch, work, part);
+            team_.meet(thread);
+            if (thread == 0) losses[step] = mean_loss(batch);
+            // By the last thread, which has the fewest strips. All are done with the batch before this one.
+            if (thread == threads - 1 && step + 1 < steps && !readers_[(step + 1) % 2]->read(indices + (step + 1) * examples)) end = step + 1;
+            kernel_.backward(shape_, parameters, parameters, batch, work, part, rates[step]);
+            team_.meet(thread);
+            kernel_.update_embedding(shape_, work.C, batch, work, part, rates[step]);
+        }
+    });
+    return end;
 }
 
 bool Trainer::gradients(const std::int64_t *indices, int examples, float *loss, const Pointers &to) {
     make_room(examples);
-    if (!reader_->read(indices)) return false;
+    const Part &part = divided(1).part(0);
+    const Workspace &work = work_[0];
+    const Batch &batch = readers_[0]->batch();
+    if (!readers_[0]->read(indices)) return false;
     PackedParameters gradients(shape_);  // zeros: the step subtracts -1 times each gradient from them
-    *loss = kernel_.step(shape_, parameters_.pointers(), gradients.pointers(), reader_->batch(), work_, -1);
+    const Parameters read = parameters_.pointers(), write = gradients.pointers();
+    kernel_.forward(shape_, read, batch, work, part);
+    kernel_.loss(shape_, read, batch, work, part);
+    kernel_.backward(shape_, read, write, batch, work, part, -1);
+    kernel_.update_embedding(shape_, write.C, batch, work, part, -1);
+    *loss = mean_loss(batch);
     gradients.unpack(to);
     return true;
+}
+
+float Trainer::mean_loss(const Batch &batch) const {
+    double loss = 0;
+    for (int strip = 0; strip < strips_of(batch.contexts); ++strip) loss += losses_[strip];
+    return float(loss / batch.examples);
 }
 
 }  // namespace backproof

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "batch.hpp"
+#include "division.hpp"
 #include "kernel.hpp"
 #include "room.hpp"
+#include "team.hpp"
 
 namespace backproof {
 
@@ -35,8 +37,9 @@ class Trainer {
     // `stream` as described in batch.hpp; every symbol below shape.symbols.
     Trainer(const Shape &shape, const ConstPointers &parameters, std::vector<std::uint16_t> stream);
 
-    // One step for each row of `indices` (steps, examples). Returns the number of steps done: all, or fewer if an index lies outside.
-    std::size_t run(const std::int64_t *indices, std::size_t steps, int examples, const float *rates, float *losses);
+    // One step for each row of `indices` (steps, examples), by so many threads, or as many as can have a part. The bits are the same by
+    // any number of them. Returns the number of steps done: all, or fewer if an index lies outside.
+    std::size_t run(const std::int64_t *indices, std::size_t steps, int examples, const float *rates, float *losses, int threads);
 
     // The loss and the seven gradients of one batch; no parameter changes. False if an index lies outside.
     bool gradients(const std::int64_t *indices, int examples, float *loss, const Pointers &to);
@@ -49,15 +52,23 @@ class Trainer {
     std::size_t examples_in_text() const { return stream_.size() - shape_.block; }
 
   private:
+    float *room(std::size_t floats);
     void make_room(int examples);
+    const Division &divided(int threads);  // with room for its parts
+    float mean_loss(const Batch &batch) const;
 
     const Shape shape_;
     const Kernel &kernel_;
     const std::vector<std::uint16_t> stream_;
     PackedParameters parameters_;
-    std::unique_ptr<BatchReader> reader_;
+    std::array<std::unique_ptr<BatchReader>, 2> readers_;  // the batch of this step, and of the next
+    std::unique_ptr<Division> division_;
     std::vector<Room> rooms_;
-    Workspace work_{};
+    std::vector<float *> logits_;
+    std::vector<double> losses_;
+    Workspace shared_{};           // what is one for all threads
+    std::vector<Workspace> work_;  // and with what each has for itself
+    Team team_;
 };
 
 }  // namespace backproof

@@ -26,10 +26,10 @@ def native() -> ModuleType:
         raise EngineError("The engine fused is not built; install Backproof again with a C++ compiler.") from None
 
 
-def engine(name: str) -> Make:
+def engine(name: str, threads: int | None = None) -> Make:
     """The engine `name` as a function of where to start; a missing one raises EngineError when it is made."""
 
-    return partial(engines.create, name)
+    return partial(engines.create, name, threads=threads)
 
 
 def steps_of(engine: Engine, examples: int, batch: int, rate: float) -> Prepare:

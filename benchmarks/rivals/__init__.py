@@ -16,7 +16,16 @@ RIVALS: dict[str, Make] = {
     "JAX scan": jax_scan.create,
     "JAX scan, unrolled": jax_scan.create_unrolled,
     "eager": engine("eager"),
-    "fused": engine("fused"),
+    "fused": engine("fused", threads=1),
 }
+ONE_THREAD = "fused, one thread"
 
-__all__ = ["RIVALS", "UnavailableError"]
+
+def by_threads(threads: int) -> dict[str, Make]:
+    """The rivals where each may use so many threads, and then also what ours does with one."""
+    if threads == 1:
+        return RIVALS
+    return RIVALS | {ONE_THREAD: RIVALS["fused"], "fused": engine("fused", threads=threads)}
+
+
+__all__ = ["ONE_THREAD", "RIVALS", "UnavailableError", "by_threads"]

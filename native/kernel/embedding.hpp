@@ -25,42 +25,64 @@ INLINE void embed(const Shape &shape, const float *C, const Batch &batch, float 
             }
 }
 
-// dC += demb, two pairs at a time. The summed axis is the hidden units, along which the vectors run: so the strips are cut into
-// stretches that keep a position's part of W1 in the second-level cache at any hidden size.
-INLINE void embedding_backward(const Shape &shape, const float *W1, const Batch &batch, const float *dpairs, float *dC) {
+// demb of some hidden strips, two pairs at a time: comes to `demb` (pairs, embedding padded), which is 0 before. The summed axis is the
+// hidden units, along which the vectors run: so the strips are cut into stretches that keep a position's part of W1 in the
+// second-level cache at any hidden size.
+INLINE void embedding_backward(const Shape &shape, const float *W1, const Batch &batch, const float *dpairs, float *demb, int first, int last) {
     constexpr int stretch = 64;
-    const std::ptrdiff_t C_row = strips_of(shape.embedding) * strip_width;
+    const std::ptrdiff_t row = strips_of(shape.embedding) * strip_width;
     const std::ptrdiff_t W1_strip = std::ptrdiff_t(shape.block) * shape.embedding * strip_width;
     const std::ptrdiff_t dpairs_strip = std::ptrdiff_t(batch.pair_room) * strip_width;
-    const int strips = strips_of(shape.hidden);
-    for (int strip = 0; strip < strips; strip += stretch) {
-        const int some = strips - strip < stretch ? strips - strip : stretch;
+    for (int strip = first; strip < last; strip += stretch) {
+        const int some = last - strip < stretch ? last - strip : stretch;
         for (int position = 0; position < shape.block; ++position) {
             const float *weights = W1 + strip * W1_strip + std::ptrdiff_t(position) * shape.embedding * strip_width;
             const float *grads = dpairs + strip * dpairs_strip;
             int q = batch.pair_begin[position];
             for (; q + 1 < batch.pair_end[position]; q += 2)
                 row_products<2>(shape.embedding, grads + std::ptrdiff_t(q) * strip_width, dpairs_strip, weights, W1_strip, some,
-                                {dC + batch.symbol_of[q] * C_row, dC + batch.symbol_of[q + 1] * C_row});
+                                {demb + q * row, demb + (q + 1) * row});
             if (q < batch.pair_end[position])
                 row_products<1>(shape.embedding, grads + std::ptrdiff_t(q) * strip_width, dpairs_strip, weights, W1_strip, some,
-                                {dC + batch.symbol_of[q] * C_row});
+                                {demb + q * row});
         }
     }
 }
 
-// C -= rate * dC, and dC back to zero: a symbol that was met in two positions is updated at the first visit, and by nothing at
-// the second. Symbols outside the batch are not touched, however many there are.
-INLINE void update_C(const Shape &shape, const Batch &batch, float *dC, float *C, float rate) {
-    const std::ptrdiff_t C_row = strips_of(shape.embedding) * strip_width;
+// visit(the first float of a pair's row), for each strip of each pair's row.
+template <class Visit>
+INLINE void for_pair_rows(const Shape &shape, const Batch &batch, Visit visit) {
+    const std::ptrdiff_t row = strips_of(shape.embedding) * strip_width;
     for (int position = 0; position < shape.block; ++position)
-        for (int q = batch.pair_begin[position]; q < batch.pair_end[position]; ++q) {
-            const std::ptrdiff_t row = batch.symbol_of[q] * C_row;
-            for (std::ptrdiff_t k = row; k < row + C_row; k += strip_width) {
-                store(C + k, load(C + k) - rate * load(dC + k));
-                store(dC + k, fill(0));
-            }
-        }
+        for (int q = batch.pair_begin[position]; q < batch.pair_end[position]; ++q)
+            for (std::ptrdiff_t k = 0; k < row; k += strip_width) visit(q, q * row + k, k);
+}
+
+// demb of a part's groups, added up as far as it alone can.
+INLINE void embedding_backward(const Shape &shape, const float *W1, const Batch &batch, const float *dpairs, float *demb, const Part &part) {
+    const std::ptrdiff_t group_size = std::ptrdiff_t(batch.pair_room) * strips_of(shape.embedding) * strip_width;
+    for (int group = part.first_group; group < part.last_group; ++group) {
+        float *const of_group = demb + group * group_size;
+        for_pair_rows(shape, batch, [&](int, std::ptrdiff_t at, std::ptrdiff_t) { store(of_group + at, fill(0)); });
+        embedding_backward(shape, W1, batch, dpairs, of_group, part.first_strip[group], part.first_strip[group + 1]);
+    }
+    for (int i = 0; i < part.own_count; ++i) {
+        float *const to = demb + part.own[i].to * group_size, *const from = demb + part.own[i].from * group_size;
+        for_pair_rows(shape, batch, [&](int, std::ptrdiff_t at, std::ptrdiff_t) { store(to + at, load(to + at) + load(from + at)); });
+    }
+}
+
+// C -= rate * dC, pair by pair. Symbols outside the batch are not touched, however many there are.
+INLINE void update_C(const Shape &shape, const Batch &batch, const Part &part, const float *demb, float *C, float rate) {
+    const std::ptrdiff_t row = strips_of(shape.embedding) * strip_width, group_size = batch.pair_room * row;
+    for_pair_rows(shape, batch, [&](int q, std::ptrdiff_t at, std::ptrdiff_t k) {
+        Strip sums[most_groups];
+        sums[0] = load(demb + at);
+        for (int i = 0; i < part.between_count; ++i) sums[part.between[i].from] = load(demb + part.between[i].from * group_size + at);
+        for (int i = 0; i < part.between_count; ++i) sums[part.between[i].to] = sums[part.between[i].to] + sums[part.between[i].from];
+        float *const to = C + batch.symbol_of[q] * row + k;
+        store(to, load(to) - rate * sums[0]);
+    });
 }
 
 }  // namespace KERNEL_NAMESPACE

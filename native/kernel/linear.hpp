@@ -39,47 +39,51 @@ INLINE Strip linear1(const Shape &shape, const Batch &batch, const float *pair_s
     return sum;
 }
 
-// dpairs[q, :] = sum of dhprebn over the contexts with pair q, `some` hidden strips at once: walking the list of a
-// pair's contexts is one unforeseeable branch, which several strips share.
+// dpairs[q, :] = sum of dhprebn over the contexts with pair q, of as many hidden strips at once as hide what an addition waits for the one
+// before. The contexts come sorted by their pairs, and each leaves the sum so far in its pair's row: no branch depends on how many a
+// pair has, which nothing could foresee.
+constexpr int strips_at_once = registers / 4 / parts;
+
 using SumByPair = void (*)(const Shape &, const Batch &, const float *dhprebn, float *dpairs);
 
-template <int some>
+template <int strips>
 void sum_by_pair(const Shape &shape, const Batch &batch, const float *dhprebn, float *dpairs) {
     const std::ptrdiff_t from_strip = std::ptrdiff_t(batch.context_room) * strip_width, to_strip = std::ptrdiff_t(batch.pair_room) * strip_width;
     for (int position = 0; position < shape.block; ++position) {
-        const int *next = batch.next_context + std::ptrdiff_t(position) * batch.context_room;
-        for (int q = batch.pair_begin[position]; q < batch.pair_end[position]; ++q) {
-            Strip sums[some];
-            int i = batch.first_context[q];
-            UNROLL for (int s = 0; s < some; ++s) sums[s] = load(dhprebn + s * from_strip + std::ptrdiff_t(i) * strip_width);
-            while ((i = next[i]) >= 0)
-                UNROLL for (int s = 0; s < some; ++s)
-                    sums[s] = sums[s] + load(dhprebn + s * from_strip + std::ptrdiff_t(i) * strip_width);
-            UNROLL for (int s = 0; s < some; ++s) store(dpairs + s * to_strip + std::ptrdiff_t(q) * strip_width, sums[s]);
+        const std::ptrdiff_t row = std::ptrdiff_t(position) * batch.context_room;
+        Strip sums[strips] = {};
+        for (int place = 0; place < batch.contexts; ++place) {
+            const std::ptrdiff_t i = batch.by_pair[row + place], q = batch.pair_of[row + i];
+            const Bits goes_on = batch.goes_on[row + place] - Bits{};
+            UNROLL for (int s = 0; s < strips; ++s) {
+                const Strip before = apply([&](Vector sum) { return reinterpret_cast<Vector>(reinterpret_cast<Bits>(sum) & goes_on); }, sums[s]);
+                sums[s] = before + load(dhprebn + s * from_strip + i * strip_width);
+                store(dpairs + s * to_strip + q * strip_width, sums[s]);
+            }
         }
     }
 }
 
-constexpr int strips_at_once = registers / 2 / parts;
-
-template <int... Some>
-INLINE SumByPair sum_by_pair_of(int some, Numbers<Some...>) {
-    static constexpr SumByPair sums[] = {sum_by_pair<Some>...};
-    return sums[some - 1];
+template <int... Strips>
+INLINE SumByPair sum_by_pair_of(int strips, Numbers<Strips...>) {
+    static constexpr SumByPair sums[] = {sum_by_pair<Strips>...};
+    return sums[strips - 1];
 }
 
-INLINE void linear1_backward(const Shape &shape, const Batch &batch, const float *dhprebn, float *dpairs) {
+// Of the hidden strips first..last.
+INLINE void linear1_backward(const Shape &shape, const Batch &batch, const float *dhprebn, float *dpairs, int first, int last) {
     const std::ptrdiff_t from_strip = std::ptrdiff_t(batch.context_room) * strip_width, to_strip = std::ptrdiff_t(batch.pair_room) * strip_width;
-    for_slices(strips_of(shape.hidden), strips_at_once, [&](int strip, int some) {
+    for_slices(last - first, strips_at_once, [&](int strip, int some) {
+        strip += first;
         sum_by_pair_of(some, typename NumbersTo<strips_at_once>::List{})(shape, batch, dhprebn + strip * from_strip, dpairs + strip * to_strip);
     });
 }
 
-// W1[position] -= rate * emb^T @ dpairs, all strips. dW1 itself exists only in registers.
-INLINE void update_W1(const Shape &shape, const Batch &batch, const float *emb, const float *dpairs, float *W1, float rate) {
+// W1[position] -= rate * emb^T @ dpairs, of some strips. dW1 itself exists only in registers.
+INLINE void update_W1(const Shape &shape, const Batch &batch, const float *emb, const float *dpairs, float *W1, float rate, int first, int last) {
     const std::ptrdiff_t part = std::ptrdiff_t(shape.embedding) * strip_width;
     const std::ptrdiff_t dpairs_strip = std::ptrdiff_t(batch.pair_room) * strip_width;
-    for (int strip = 0, strips = strips_of(shape.hidden); strip < strips; ++strip)
+    for (int strip = first; strip < last; ++strip)
         for (int position = 0; position < shape.block; ++position) {
             const int q = batch.pair_begin[position];
             product_by_row(shape.embedding, emb + q / strip_width * part, part, dpairs + strip * dpairs_strip + std::ptrdiff_t(q) * strip_width,
@@ -91,43 +95,65 @@ INLINE void update_W1(const Shape &shape, const Batch &batch, const float *emb, 
 //
 // There are few symbols (27) and many hidden units and contexts: so the vectors run along those two, never along the symbols,
 // and no lane is wasted on padding 27 to 32. One stored order of W2, (strips, symbols, 16), serves all three products.
+// What is summed over the hidden units comes from several threads, and is exchanged as few numbers: the logits, and not h.
 
-// logits (context strips, symbols, 16) = (h @ W2 + b2)^T, the contexts along the lanes. The summed axis, the hidden units, is the one
-// along which the vectors run in h and W2 alike: so a tile of 16 contexts x 14 symbols is summed by row products, and then transposed.
-INLINE void linear2(const Shape &shape, const Batch &batch, int contexts, const float *W2, const float *b2, const float *h, float *logits) {
-    constexpr int stretch = 16;  // strips of W2 at a time: 14 rows of them stay in the first-level cache while the contexts pass
-    const std::ptrdiff_t W2_strip = std::ptrdiff_t(shape.symbols) * strip_width, h_strip = std::ptrdiff_t(batch.context_room) * strip_width;
-    for (int strip = 0, strips = strips_of(shape.hidden); strip < strips; strip += stretch) {
-        const int some_strips = strips - strip < stretch ? strips - strip : stretch;
-        for_slices(shape.symbols, rows_together, [&](int v, int some) {
-            for (int i = 0; i < contexts; i += strip_width) {
-                alignas(64) float tile[strip_width * strip_width] = {};
-                for (int j = 0; j < strip_width && i + j < contexts; j += 2)
-                    row_products<2>(some, h + strip * h_strip + std::ptrdiff_t(i + j) * strip_width, h_strip,
-                                    W2 + strip * W2_strip + std::ptrdiff_t(v) * strip_width, W2_strip, some_strips,
-                                    {tile + j * strip_width, tile + (j + 1) * strip_width});
-                float *const to = logits + i / strip_width * W2_strip + std::ptrdiff_t(v) * strip_width;
-                alignas(64) float turned[strip_width * strip_width];
-                transpose([&](int j) { return tile + j * strip_width; }, [&](int r) { return turned + r * strip_width; }, some);
-                for (int r = 0; r < some; ++r) {
-                    const Strip before = strip == 0 ? fill(b2[v + r]) : load(to + r * strip_width);
-                    store(to + r * strip_width, load(turned + r * strip_width) + before);
-                }
-            }
-        });
+// h of one hidden strip with its contexts along the lanes: (context strips, 16 hidden units, 16). Rows beyond the contexts are 0.
+INLINE void turn_contexts(const float *h, int contexts, float *turned) {
+    alignas(64) static constexpr float nothing[strip_width] = {};
+    for (int i = 0; i < contexts; i += strip_width)
+        transpose([&](int r) { return i + r < contexts ? h + std::ptrdiff_t(i + r) * strip_width : nothing; },
+                  [&](int unit) { return turned + std::ptrdiff_t(i + unit) * strip_width; }, strip_width);
+}
+
+// A tile of logits, `R` symbols of 16 contexts, summed over the groups first..last: to = ((g0 + g1) + (g2 + g3)) + ...
+struct LogitsTile {
+    ByRow panel;
+    int rows;
+    const int *first_strip;
+    const float *W2, *turned;
+    std::ptrdiff_t W2_strip, turned_strip;
+    int hidden;
+
+    void sum(int first, int last, float *to, float *room) const {
+        if (last - first > 1) {
+            const int middle = first + (last - first) / 2;
+            sum(first, middle, to, room);
+            sum(middle, last, room, room + panel_rows * strip_width);
+            for (int r = 0; r < rows * strip_width; r += strip_width) store(to + r, load(to + r) + load(room + r));
+            return;
+        }
+        const int strip = first_strip[first], end = first_strip[last] * strip_width;
+        panel(W2 + strip * W2_strip, W2_strip, turned + strip * turned_strip, turned_strip, (end < hidden ? end : hidden) - strip * strip_width, 1, to);
     }
+};
+
+// What a part's hidden units bring to logits (context strips, symbols, 16) = (h @ W2)^T: contexts along the lanes, and the units, which
+// are summed over, one by one, so that those which pad the last strip cost nothing.
+INLINE void linear2(const Shape &shape, const Batch &batch, const Part &part, const float *W2, const float *turned, float *const *logits) {
+    const std::ptrdiff_t W2_strip = std::ptrdiff_t(shape.symbols) * strip_width, turned_strip = std::ptrdiff_t(batch.context_room) * strip_width;
+    alignas(64) float room[most_halvings * panel_rows * strip_width];
+    for_slices(shape.symbols, panel_rows, [&](int v, int rows) {
+        for (int i = 0, strips = strips_of(batch.contexts); i < strips; ++i) {
+            const LogitsTile tile = {panel_by_row_of<false>(rows), rows, part.first_strip, W2 + std::ptrdiff_t(v) * strip_width,
+                                     turned + std::ptrdiff_t(i) * strip_width * strip_width, W2_strip, turned_strip, shape.hidden};
+            for (int j = 0; j < part.left_count; ++j)
+                tile.sum(part.left[j], j + 1 < part.left_count ? part.left[j + 1] : part.last_group,
+                         logits[part.left[j]] + i * W2_strip + std::ptrdiff_t(v) * strip_width, room);
+        }
+    });
 }
 
 // dh (contexts, 16) = dlogits @ W2^T and W2 -= rate * h^T @ dlogits. A tile of W2, one hidden strip of some symbols, is read by dh
 // and updated at once, while it lies in the first-level cache. With many symbols dh is a sum of sums, whose rounding error
 // grows more slowly than that of one long sum, and the slice of dlogits in use stays in the second-level cache.
+constexpr int symbols_at_once = 112;
+
 INLINE void linear2_backward(const Shape &shape, const Batch &batch, int contexts, const float *dlogits, const float *h, const float *W2_read,
-                             float *dh, float *W2_write, float rate) {
-    constexpr int most = 112;
+                             float *dh, float *W2_write, float rate, int first, int last) {
     const std::ptrdiff_t logits_strip = std::ptrdiff_t(shape.symbols) * strip_width, rows = std::ptrdiff_t(batch.context_room) * strip_width;
-    for_slices(shape.symbols, most, [&](int v, int some) {
+    for_slices(shape.symbols, symbols_at_once, [&](int v, int some) {
         const std::ptrdiff_t offset = std::ptrdiff_t(v) * strip_width;
-        for (int strip = 0, strips = strips_of(shape.hidden); strip < strips; ++strip) {
+        for (int strip = first; strip < last; ++strip) {
             const float *W2 = W2_read + strip * logits_strip + offset;
             for (int i = 0; i < contexts; i += strip_width) {
                 const int lanes = contexts - i < strip_width ? contexts - i : strip_width;

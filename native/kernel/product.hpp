@@ -4,7 +4,7 @@
 // Only the place of the summed axis tells the products apart:
 //
 //   product_by_lane   out[l, :] = sum_k a[k, l] * b[k, :]                 l: the 16 lanes of a's strip
-//   product_by_row    out[r, :] += scale * sum_(s,l) a[s, r, l] * b[(s,l), :]   r: the rows of a's strips
+//   product_by_row    out[r, :] += scale * sum_(s,l) a[s, r, l] * b[s, l, :]   r: the rows of a's strips
 //   row_products      out[r]    = sum_(s,l) a[s, l] * b[s, r, l]          no free axis along the vectors
 //
 // The first two keep a panel of `out` in registers while they walk along the summed axis: one load of b serves the whole
@@ -75,32 +75,39 @@ INLINE void product_by_lane(int lanes, const float *a, const float *b, int depth
 
 // ---- product_by_row ---------------------------------------------------------------------------------------------------
 
-using ByRow = void (*)(const float *a, std::ptrdiff_t a_strip, const float *b, int depth, float scale, float *out);
+using ByRow = void (*)(const float *a, std::ptrdiff_t a_strip, const float *b, std::ptrdiff_t b_strip, int depth, float scale, float *out);
 
-template <int R>
-void panel_by_row(const float *a, std::ptrdiff_t a_strip, const float *b, int depth, float scale, float *out) {
+template <int R, bool add>
+void panel_by_row(const float *a, std::ptrdiff_t a_strip, const float *b, std::ptrdiff_t b_strip, int depth, float scale, float *out) {
     Strip sums[R] = {};
     const auto one = [&](int l) __attribute__((always_inline)) {
         const Strip row = load(b + l * strip_width);
         UNROLL for (int r = 0; r < R; ++r) sums[r] = a[r * strip_width + l] * row + sums[r];
     };
-    for (; depth >= strip_width; depth -= strip_width, a += a_strip, b += strip_width * strip_width)
+    for (; depth >= strip_width; depth -= strip_width, a += a_strip, b += b_strip)
         for (int l = 0; l < strip_width; ++l) one(l);
     for (int l = 0; l < depth; ++l) one(l);
-    UNROLL for (int r = 0; r < R; ++r) store(out + r * strip_width, scale * sums[r] + load(out + r * strip_width));
+    UNROLL for (int r = 0; r < R; ++r) {
+        float *const to = out + r * strip_width;
+        store(to, add ? scale * sums[r] + load(to) : scale * sums[r]);
+    }
 }
 
-template <int... R>
+template <bool add, int... R>
 INLINE ByRow panel_by_row_of(int rows, Numbers<R...>) {
-    static constexpr ByRow panels[] = {panel_by_row<R>...};
+    static constexpr ByRow panels[] = {panel_by_row<R, add>...};
     return panels[rows - 1];
+}
+
+template <bool add>
+INLINE ByRow panel_by_row_of(int rows) {
+    return panel_by_row_of<add>(rows, typename NumbersTo<panel_rows>::List{});
 }
 
 // out (rows, 16) += scale * sum over `depth` places of a (strips, rows, 16) and b (depth, 16). a's strips lie a_strip floats apart.
 INLINE void product_by_row(int rows, const float *a, std::ptrdiff_t a_strip, const float *b, int depth, float scale, float *out) {
     for_slices(rows, panel_rows, [&](int r, int some) {
-        panel_by_row_of(some, typename NumbersTo<panel_rows>::List{})(a + r * strip_width, a_strip, b, depth, scale,
-                                                                      out + r * strip_width);
+        panel_by_row_of<true>(some)(a + r * strip_width, a_strip, b, strip_width * strip_width, depth, scale, out + r * strip_width);
     });
 }
 

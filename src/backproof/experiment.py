@@ -82,13 +82,15 @@ def train(
     begun: State | None = None,
     keep: Keep | None = None,
     until: int | None = None,
+    threads: int | None = None,
 ) -> Result:
     """Train on `corpus`, calibrate batch normalisation, measure, prove the gradients again, and draw 20 words.
 
     Ctrl-C, an `on_progress` that returns True, `until` steps and a loss that is no longer finite end the training
     early; `Result.status` says so. A run whose calibrated model has losses that are not finite has diverged as well.
     `keep` is given the run's state now and then; from such a state, `begun`, the run goes on, and ends with the bits of
-    one that never stopped. Raises CorpusError for too few words and EngineError for an engine that is not there.
+    one that never stopped. A step takes at most so many `threads`, None: as many as there are cores. Raises CorpusError
+    for too few words and EngineError for an engine that is not there.
     """
     settings = settings or Settings()
     vocabulary, splits = prepare(corpus, settings)
@@ -98,7 +100,7 @@ def train(
     if begun is not None:
         start = begun.parameters
         generator.set_state(begun.random)
-    engine = engines.create(settings.engine, shape, start, splits.train)
+    engine = engines.create(settings.engine, shape, start, splits.train, threads)
     outcome = loop.run(engine, len(splits.train), settings, generator, on_progress, begun=begun, keep=keep, until=until)
 
     parameters = engine.parameters()

@@ -50,6 +50,7 @@ class Resumable:
         *,
         every: float = 30.0,
         until: int | None = None,
+        threads: int | None = None,
         on_interrupt: Callable[[], None] = lambda: None,
         on_failure: Callable[[OSError], None] = lambda error: None,
     ) -> Result:
@@ -59,7 +60,9 @@ class Resumable:
         """
         keep = Keep(self._tried(on_failure), every, on_interrupt)
         settings = replace(self.settings, engine=self.engine)
-        result = experiment.train(self._corpus, settings, on_progress, begun=self._begun, keep=keep, until=until)
+        result = experiment.train(
+            self._corpus, settings, on_progress, begun=self._begun, keep=keep, until=until, threads=threads
+        )
         return replace(result, settings=self.settings)
 
     def _tried(self, on_failure: Callable[[OSError], None]) -> Callable[[State], None]:

@@ -217,6 +217,7 @@ def test_a_sweep_is_finished_by_the_same_command_whenever_it_is_killed(
     words: str, place: Path, tmp_path: Path, monkeypatch, more: list[str]
 ):
     monkeypatch.setattr(sweep_run, "local_crew", lambda job, size: nullcontext(_HereCrew(read_corpus(job.data))))
+    monkeypatch.setattr(sweep_run, "cores", lambda: 1)  # OpenMP's threads do not come along into a fork
     monkeypatch.setattr(sweep_run, "PARTS", (1 / 2,))  # one rung is like the other, and all of them take minutes
     swept(words, tmp_path / "whole", *more)
     told = tells_of(tmp_path / "whole")

@@ -145,4 +145,5 @@ def test_repeated_and_single_contexts(isa, what):
     true_loss, truth = autograd(parameters, contexts, targets, 1)
     assert loss == pytest.approx(true_loss, rel=1e-6)
     for name, got, true in zip(NAMES, gradients, truth, strict=True):
-        np.testing.assert_allclose(got, true, rtol=2e-4, atol=2e-6, err_msg=name)
+        # float32: variance 0 multiplies a rounding of dhpreact by 1 / sqrt(epsilon) = 316
+        np.testing.assert_allclose(got, true, rtol=2e-4, atol=5e-6, err_msg=name)

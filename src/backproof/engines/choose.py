@@ -39,12 +39,17 @@ def chosen(name: str) -> str:
     return "fused"
 
 
-def create(name: str, shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
-    """The engine that `name` means, ready to train a copy of `parameters` on `examples`. Raises as `chosen` does."""
+def create(
+    name: str, shape: Shape, parameters: Parameters, examples: ExampleSource, threads: int | None = None
+) -> Engine:
+    """The engine that `name` means, ready to train a copy of `parameters` on `examples`. Raises as `chosen` does.
+
+    It takes at most so many `threads` for a step; None: as many as there are cores.
+    """
     if chosen(name) == "fused":
         from backproof.engines.fused import FusedEngine  # here: it needs the native module
 
-        return FusedEngine(shape, parameters, examples)
+        return FusedEngine(shape, parameters, examples, threads)
     from backproof.engines.eager import EagerEngine
 
-    return EagerEngine(shape, parameters, examples)
+    return EagerEngine(shape, parameters, examples, threads)

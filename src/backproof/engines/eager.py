@@ -21,7 +21,10 @@ class EagerEngine:
 
     name = "eager"
 
-    def __init__(self, shape: Shape, parameters: Parameters, examples: ExampleSource) -> None:
+    def __init__(
+        self, shape: Shape, parameters: Parameters, examples: ExampleSource, threads: int | None = None
+    ) -> None:
+        self._threads = threads
         self._correction = shape.correction
         self._work_an_example = shape.hidden * (shape.block_size * shape.embedding + shape.symbols)
         self._examples = examples
@@ -38,7 +41,7 @@ class EagerEngine:
         xs = torch.from_numpy(contexts).view(steps, n, contexts.shape[1])
         ys = torch.from_numpy(targets).view(steps, n)
         losses = torch.empty(steps)
-        with torch.inference_mode(), _threads_for(n * self._work_an_example):
+        with torch.inference_mode(), _threads_for(n * self._work_an_example, self._threads):
             for step, rate in enumerate(learning_rates.tolist()):
                 loss, saved = forward(self._parameters, xs[step], ys[step], self._correction)
                 gradients = backward(self._parameters, saved, xs[step], ys[step], self._correction)
@@ -59,10 +62,9 @@ class EagerEngine:
 
 
 @contextmanager
-def _threads_for(work: int) -> Iterator[None]:
+def _threads_for(work: int, most: int | None) -> Iterator[None]:
     before = torch.get_num_threads()
-    if work < _WORTH_MORE_THREADS:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1 if work < _WORTH_MORE_THREADS else min(most or before, before))
     try:
         yield
     finally:

@@ -26,7 +26,8 @@ _SMOOTHED_OVER = 1000
 class Task(NamedTuple):
     """A run to train in its folder: to its end, or `until` so many steps, after which it is measured.
 
-    `rungs` are what it was measured by before; `every` is the number of seconds after which its state is saved.
+    `rungs` are what it was measured by before; `every` is the number of seconds after which its state is saved;
+    `threads` are the run's share of the cores.
     """
 
     member: Member
@@ -34,6 +35,7 @@ class Task(NamedTuple):
     until: int | None = None
     rungs: tuple[Rung, ...] = ()
     every: float = 30.0
+    threads: int = 1
 
 
 def get_ready(corpus: Corpus, engine: str) -> None:
@@ -66,11 +68,11 @@ def train_member(corpus: Corpus, task: Task, tell: Callable[[Pace], bool]) -> Ou
         loss = float(progress.losses[-_SMOOTHED_OVER:].mean())
         return tell(Pace(progress.steps_done, loss, progress.steps_done / max(progress.seconds, 1e-9)))
 
-    torch.set_num_threads(1)  # of this thread; the runs share the cores
+    torch.set_num_threads(task.threads)
     try:
         with owned(task.folder):
             run = Resumable(task.folder, corpus, task.member.settings, _begun(task))
-            result = run.train(report, every=task.every, until=task.until)
+            result = run.train(report, every=task.every, until=task.until, threads=task.threads)
             if not len(result.step_losses):
                 return None  # a signal came before the first step
             saved = save_run(result, task.folder, owned=True, rungs=(*task.rungs, *_measured(task, result)))

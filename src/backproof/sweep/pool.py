@@ -8,7 +8,6 @@ seconds to start, opens ports, and is an extra.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 from collections import deque
@@ -19,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
+from backproof.cores import cores
 from backproof.sweep.events import Advanced, Ended, Event, Pace, Started, Stopping
 from backproof.sweep.member import Task
 from backproof.sweep.plan import SweepError
@@ -54,8 +54,7 @@ def local_crew(job: Job, size: int) -> Iterator[Crew]:
 def team_size(workers: int | None, runs: int) -> int:
     """How many processes work on so many runs: None means one a core. Raises SweepError for less than one."""
     if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(cores, runs))
+        return max(1, min(cores(), runs))
     if workers < 1:
         raise SweepError(f"--workers is {workers}; it has to be at least 1.")
     return max(1, min(workers, runs))

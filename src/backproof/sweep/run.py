@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
+from backproof.cores import cores
 from backproof.sweep.cluster import cluster_crew
 from backproof.sweep.events import Ended, Event, Found, Paused, Started
 from backproof.sweep.folder import claimed, outcome_of, outcomes_in
@@ -104,7 +105,8 @@ class _Course:
         for part in (*PARTS, None) if self.sweep.halving else (None,):
             due = [member for member in members if is_due(member, outcomes.get(member.name), part)]
             if due:
-                crew.train([self._task(member, part) for member in due], interrupted, self._note)
+                threads = self._threads(len(due))
+                crew.train([self._task(member, part, threads) for member in due], interrupted, self._note)
             if interrupted():
                 return
             if part is not None:
@@ -112,10 +114,15 @@ class _Course:
                 self._stop([member for member in members if member not in kept])
                 members = kept
 
-    def _task(self, member: Member, part: float | None) -> Task:
+    def _threads(self, runs: int) -> int:
+        """The cores that each of so many runs can have for itself; on a cluster one."""
+        workers = self.sweep.workers
+        return 1 if workers is None else max(1, cores() // min(workers, runs))
+
+    def _task(self, member: Member, part: float | None, threads: int) -> Task:
         until = None if part is None else rung_of(member.settings, part)
         rungs = self.sweep.outcome(member).rungs
-        return Task(member, self.sweep.folder / member.name, until, rungs, self.save_every)
+        return Task(member, self.sweep.folder / member.name, until, rungs, self.save_every, threads)
 
     def _stop(self, members: Sequence[Member]) -> None:
         for member in members:
