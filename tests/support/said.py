@@ -54,7 +54,8 @@ class Program(NamedTuple):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a wrong program may overflow
             torch.manual_seed(0)  # some draw random numbers
-            words = self.ask()
+            with torch.backends.opt_einsum.flags(enabled=False):  # with it einsum records others
+                words = self.ask()
         for pattern, instead in _SETTLED:
             words = pattern.sub(instead, words)
         return words.strip()

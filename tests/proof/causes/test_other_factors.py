@@ -48,3 +48,20 @@ def test_the_factor_of_the_step_beside(shift: int, words: str) -> None:
     row = check(y, {"a": a, "y": y, "da": da}, upstream=up)["a"]
     assert row.cause == "F15"
     assert f"the factor of the step {words} stands in" in row.message
+
+
+def test_products_of_other_sizes_are_no_rounds_of_a_loop() -> None:
+    image = torch.randn(2, 4, 5, generator=RANDOM).requires_grad_()
+    points = (0.2 + 2.6 * torch.rand(6, 2, generator=RANDOM)).requires_grad_()
+    across = (1 - (points[:, :1] - torch.arange(5.0)).abs()).clamp(min=0)
+    down = (1 - (points[:, 1:] - torch.arange(4.0)).abs()).clamp(min=0)
+    rows = torch.bmm(image.view(1, 8, 5), across[None].permute(0, 2, 1)).view(2, 4, 6)
+    y = torch.bmm(down[:, None], rows.permute(2, 1, 0)).squeeze(1)
+    up = torch.randn(6, 2, generator=RANDOM)
+    dimage, dpoints = torch.autograd.grad(y, [image, points], up, retain_graph=True)
+    dpoints[:, 0] = torch.randn(6, generator=RANDOM)
+    row = check(y, {"image": image, "points": points, "y": y, "dimage": dimage, "dpoints": dpoints}, upstream=up)[
+        "points"
+    ]
+    assert row.verdict == "wrong"
+    assert row.cause is None

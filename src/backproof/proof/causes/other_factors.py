@@ -34,14 +34,15 @@ def other_factors(fault: Fault, edges: Sequence[Edge]) -> Iterator[Guess]:
                     _multiplied({edges[0].node: value.detach()}),
                 )
         return
+    alike = [factor for factor in factors if factor is not None and _alike(factor, like)]
+    if len(alike) < len(factors):
+        return  # not the rounds of a loop: the factor of one does not fit another
     # the edges begin with the last step, so that the step after is the one in front
     for words, ours, theirs, (end, _) in (
-        ("after", edges[1:], factors[:-1], edges[0]),
-        ("before", edges[:-1], factors[1:], edges[-1]),
+        ("after", edges[1:], alike[:-1], edges[0]),
+        ("before", edges[:-1], alike[1:], edges[-1]),
     ):
-        by_node = {edge.node: each for edge, each in zip(ours, theirs, strict=True) if each is not None}
-        if len(by_node) < len(ours):
-            continue
+        by_node = {edge.node: factor for edge, factor in zip(ours, theirs, strict=True)}
         for state in _states(fault, like)[:_ENDS]:
             yield Guess(
                 Cause.WRONG_TENSOR,
