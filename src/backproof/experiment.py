@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,8 +14,6 @@ from torch import Generator
 
 from backproof import engines
 from backproof.models import mlp
-from backproof.proof.network import prove_parameters
-from backproof.proof.report.rows import Row
 from backproof.shapes import Contexts, Targets
 from backproof.text import Corpus, Splits, Vocabulary, split_examples, vocabulary_of
 from backproof.training import evaluation, loop, sampling
@@ -22,6 +21,9 @@ from backproof.training.loop import Keep, Progress, State
 from backproof.training.model import TrainedModel
 from backproof.training.settings import Settings
 from backproof.training.status import Status, divergence
+
+if TYPE_CHECKING:
+    from backproof.proof.report.rows import Row
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def train(
     finite = all(map(isfinite, astuple(losses)))
     status = outcome.status if finite or outcome.status is not Status.FINISHED else Status.DIVERGED
     sound = finite and status is not Status.DIVERGED
-    proof = prove_parameters(parameters, batch.contexts, batch.targets, shape.correction).rows if sound else ()
+    proof = _prove(parameters, batch, shape) if sound else ()
     samples = _draw(model) if sound else ()
     return Result(
         corpus, settings, splits, model, engine.name, status, outcome.losses, outcome.seconds,
@@ -135,6 +137,12 @@ def draw_batch(splits: Splits, size: int, generator: Generator) -> Minibatch:
     indices = torch.randint(0, len(splits.train), (size,), generator=generator)
     contexts, targets = splits.train.batch(indices.numpy())
     return Minibatch(torch.from_numpy(contexts), torch.from_numpy(targets))
+
+
+def _prove(parameters: mlp.Parameters, batch: Minibatch, shape: mlp.Shape) -> tuple[Row, ...]:
+    from backproof.proof.network import prove_parameters  # here: who samples or evaluates needs no prover
+
+    return prove_parameters(parameters, batch.contexts, batch.targets, shape.correction).rows
 
 
 def _draw(model: TrainedModel) -> tuple[str, ...]:

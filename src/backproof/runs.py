@@ -19,14 +19,13 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backproof import plots
 from backproof.experiment import Result, log10_losses, network_shape
 from backproof.models import mlp
-from backproof.proof.report.rows import Row
 from backproof.record import FORMAT, MODEL, Rung, read_record
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
 from backproof.text import Vocabulary
@@ -37,6 +36,9 @@ from backproof.training.folder import MARKER, write_folder
 from backproof.training.model import TrainedModel
 from backproof.training.settings import Settings
 from backproof.training.status import Status
+
+if TYPE_CHECKING:
+    from backproof.proof.report.rows import Row
 
 
 @dataclass(frozen=True)

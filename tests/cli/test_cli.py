@@ -181,6 +181,64 @@ def test_help_does_not_import_torch():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
 
 
+def ran(code: str) -> str:
+    """What a program says in a process of its own, where nothing is imported yet."""
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_the_first_words_do_not_wait_for_torch(run_folder: Path, words: str, tmp_path: Path, command: str):
+    arguments = {
+        "train": ["train", "--data", words, "--steps", "3", "--out", str(tmp_path / "out")],
+        "evaluate": ["evaluate", str(run_folder), "--data", words],
+    }
+    said = ran(f"""
+import sys
+from backproof.cli import main
+
+class Seen:
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            print("torch is imported", flush=True)
+
+sys.meta_path.insert(0, Seen())
+main({arguments[command]})
+""")
+    first, then = said.splitlines()[:2]
+    assert " words from " in first
+    assert then == "torch is imported"
+
+
+def test_what_the_end_of_a_run_needs_is_imported_meanwhile():
+    assert (
+        ran("""
+import sys
+from backproof.cli.meanwhile import import_meanwhile
+
+import_meanwhile().join()
+before = set(sys.modules)
+import torch
+from backproof import plots
+from backproof.models import mlp
+from backproof.proof.network import prove_parameters
+
+plots.dlogits_png(torch.ones(2, 3).numpy(), ["a", "b"], ["a", "b", "c"])
+shape = mlp.Shape(symbols=3, block_size=2, embedding=2, hidden=4)
+prove_parameters(mlp.initial_parameters(shape), torch.tensor([[0, 1], [1, 2]]), torch.tensor([1, 2]), shape.correction)
+heavy = {name for name in set(sys.modules) - before if name.partition(".")[0] in ("torch", "sympy", "matplotlib")}
+print(sorted(heavy), "sympy" in before, "matplotlib" in before)
+""")
+        == "[] True True\n"
+    )
+
+
+def test_who_samples_needs_no_prover():
+    code = "import sys, backproof.runs; print([name for name in sys.modules if name.startswith('backproof.proof')])"
+    assert ran(code) == "[]\n"
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "backproof", *arguments]
 

@@ -77,6 +77,14 @@ def test_a_machine_that_is_left_is_seen_too():
     assert machine.share(2) > 0.4
 
 
+def test_work_at_the_beginning_alone_is_forgotten_soon():
+    machine = Machine(2, (1, 1e-5), (2, 1e-4))
+    machine.work(0.6)
+    machine.seconds = {1: 1e-5, 2: 6e-6}
+    machine.work(1)
+    assert machine.share(2) > 0.5
+
+
 def test_steps_that_take_long_are_tried_one_by_one():
     machine = Machine(2, (1, 0.5), (2, 0.3))
     assert machine.work(1.9, steps=7) == {1: 1, 2: 5}

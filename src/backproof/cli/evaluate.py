@@ -27,20 +27,23 @@ class Evaluate:
     """Other words to measure on, split in the same way; without it, what the model was trained on."""
 
     def run(self) -> int:
-        from backproof import experiment, text
-        from backproof.runs import load_run
+        from backproof import text
+        from backproof.record import read_record
 
-        run = load_run(self.folder)
+        record = read_record(self.folder)
         with working("reading the words"):
-            corpus = text.read_corpus(run.data_source if self.data is None else self.data)
-        if self.data is None and corpus.sha256 != run.data_sha256:
+            corpus = text.read_corpus(record.data_source if self.data is None else self.data)
+        if self.data is None and corpus.sha256 != record.data_sha256:
             return complain(
-                f"{run.data_source} has changed since the model was trained on it; give the words to measure on with "
-                "--data.",
+                f"{record.data_source} has changed since the model was trained on it; give the words to measure on "
+                "with --data.",
                 _UNUSABLE,
             )
-        settings = run.settings
         print_corpus(corpus)
+        from backproof import experiment  # with PyTorch, which takes seconds: somebody waits for words
+        from backproof.runs import load_run
+
+        run, settings = load_run(self.folder), record.settings
         heading("Loss (nats per symbol)")
         with working("measuring"):
             splits = text.split_examples(corpus.words, run.vocabulary, settings.block_size, settings.split_seed)

@@ -20,12 +20,14 @@ from backproof.cli.console import (
     training_display,
     working,
 )
+from backproof.cli.meanwhile import import_meanwhile
 from backproof.cores import cores
 from backproof.training.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from backproof.experiment import Losses, Result
     from backproof.resumable import Resumable
+    from backproof.text import Corpus
     from backproof.training.checkpoint import Checkpoint
 
 _FAILED, _INTERRUPTED = 1, 130
@@ -56,7 +58,6 @@ class Train:
     """At most so many for a step, auto: one a core; how many make it faster is measured. The result is the same."""
 
     def run(self) -> int:
-        from backproof.training.checkpoint import owned
         from backproof.training.folder import FolderError, check_folder, default_folder, recover, unfinished
 
         if not self.save_every >= 0:
@@ -78,8 +79,13 @@ class Train:
         if self.resume and not auto and not goes_on:
             raise FolderError(f"{folder} holds no run that is not over; begin one with --out {folder}.")
         check_folder(folder, self.overwrite or goes_on)
+        if goes_on:
+            console.print(f"Going on with the run in {folder}.")
+        corpus = None if goes_on else _words(self.data)
+        from backproof.training.checkpoint import owned  # with PyTorch, which takes seconds: somebody waits for words
+
         with owned(folder):  # before its state is read: whoever had it until now may just have gone on
-            return self._train(folder, self._begun(folder) if goes_on else None)
+            return self._train(folder, corpus, self._begun(folder) if goes_on else None)
 
     def _finished(self, folder: Path) -> int | None:
         """The exit code where the run in the folder is this one, and over."""
@@ -107,19 +113,26 @@ class Train:
             )
         return continued(found, self.settings, folder, anew=self.resume == "auto")
 
-    def _train(self, folder: Path, begun: Checkpoint | None) -> int:
-        from backproof import text
+    def _train(self, folder: Path, corpus: Corpus | None, begun: Checkpoint | None) -> int:
         from backproof.resumable import Resumable
 
-        source = self.data if begun is None or self.data != "embedded" else begun.about.data_source
-        with working("reading the words"):
-            corpus = text.read_corpus(source)
+        if corpus is None:
+            corpus = _words(self.data if begun is None or self.data != "embedded" else begun.about.data_source)
         run = Resumable(folder, corpus, self.settings if begun is None else begun.about.settings, begun)
-        print_corpus(corpus)
         heading(f"Training: {run.settings.steps:,} steps with the engine {run.engine}")
         if run.saved:
             console.print(f"Going on from step {run.saved:,}.")
+        import_meanwhile()
         return _run(run, folder, self)
+
+
+def _words(source: str) -> Corpus:
+    from backproof.text import read_corpus
+
+    with working("reading the words"):
+        corpus = read_corpus(source)
+    print_corpus(corpus)
+    return corpus
 
 
 def _run(run: Resumable, folder: Path, command: Train) -> int:

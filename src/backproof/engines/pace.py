@@ -8,8 +8,9 @@ from math import inf
 _PIECE = 0.004  # seconds: as long as another program mostly has a core for
 _TRIAL = 4 * _PIECE  # so that one piece does not decide
 _RUN = 5 * _PIECE  # between trials: after so long it is seen that the machine has changed
-_TRIED_AGAIN_AFTER = 2.0  # seconds: what loses costs a hundredth of the time
-_AT_MOST_AFTER = 32.0  # each trial that loses doubles it: a machine that stays as it is costs less and less
+_TRIED_AGAIN_AFTER = 0.25  # seconds: soon at first, as a program begins with other work beside
+_AT_MOST_AFTER = 32.0  # each trial that loses doubles it: a machine that stays as it is costs less than a thousandth
+_REST = 20  # times what a trial took, at least: steps may take long
 _FAR_SLOWER = 1.5  # ends a trial; two threads that have to share a core are ten times slower
 _WORTH_A_CORE = 0.97  # of the time of fewer threads
 
@@ -73,5 +74,5 @@ class Pace:
                 self._best = each
         lost = tried is not self._best and self._best is before
         tried.wait = min(2 * tried.wait, _AT_MOST_AFTER) if lost else _TRIED_AGAIN_AFTER
-        tried.due = now + tried.wait
+        tried.due = now + max(tried.wait, _REST * tried.spent)
         tried.spent, tried.done = 0.0, 0
