@@ -107,3 +107,33 @@ def test_every_split_of_six_words_or_more_has_words(count: int):
     parts = split_words([str(i) for i in range(count)], seed=1)
     assert all(parts)
     assert sorted(word for part in parts for word in part) == sorted(str(i) for i in range(count))
+
+
+@pytest.mark.parametrize("piece", [1, 3, 8])
+def test_a_text_is_read_alike_in_pieces_of_any_length(monkeypatch, piece: int):
+    data = b"\xef\xbb\xbf" + "ada\r\n\n eve\u3000\nжук\r\rx y\n\U0001f600z".encode()
+    whole = parse_corpus(data, "src")
+    monkeypatch.setattr("backproof.text.corpus.PIECE", piece)
+    assert parse_corpus(data, "src") == whole
+    assert whole.words == ("ada", "eve", "жук", "x y", "\U0001f600z")
+    assert whole.cleaning == Cleaning(True, 3, 2, 1)
+
+
+@pytest.mark.parametrize("piece", [1, 2**20])
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"\xef\xbb\xbfada\neve\n\xd0", "src, line 3: byte 0xd0 is not valid UTF-8; save the file as UTF-8."),
+        (b"ada\r\neve\ra.b\n", "src, line 3: the word 'a.b' contains '.', which marks the start and end of words"),
+    ],
+)
+def test_the_line_is_named_whatever_the_pieces(monkeypatch, piece: int, data: bytes, sentence: str):
+    monkeypatch.setattr("backproof.text.corpus.PIECE", piece)
+    with pytest.raises(CorpusError, match=sentence):
+        parse_corpus(data, "src")
+
+
+def test_every_space_of_python_is_known():
+    from backproof.text.corpus import _SPACES
+
+    assert {*_SPACES, "\n"} == {one for one in map(chr, range(0x110000)) if one.isspace()}

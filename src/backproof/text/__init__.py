@@ -4,7 +4,8 @@ from backproof.text.corpus import Cleaning, Corpus, parse_corpus, read_corpus
 from backproof.text.download import fetch_names
 from backproof.text.errors import CorpusError
 from backproof.text.examples import Examples, Splits, make_examples, split_examples, split_words
-from backproof.text.vocabulary import END, Vocabulary, vocabulary_of
+from backproof.text.vocabulary import Vocabulary, vocabulary_of
+from backproof.text.words import END, Words
 
 __all__ = [
     "END",
@@ -14,6 +15,7 @@ __all__ = [
     "Examples",
     "Splits",
     "Vocabulary",
+    "Words",
     "fetch_names",
     "make_examples",
     "parse_corpus",

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from errno import EACCES, EPERM
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from backproof.files import read_bytes
 from backproof.text import download
 from backproof.text.errors import CorpusError
-from backproof.text.vocabulary import END
+from backproof.text.words import END, PIECE, Words, code_points
 
 EMBEDDED = "embedded"
 PUBLISHED = "makemore"
 
 _MOST_BYTES = 4 * 2**30  # more does not fit into the memory of the machines that this is for
 _BOM = b"\xef\xbb\xbf"
+_SPACES = [character for character in map(chr, range(0x3001)) if character.isspace() and character != "\n"]
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 # (?>...): what has been read as comments stays read; to try every other way of it would take exponential time.
@@ -48,15 +53,18 @@ class Cleaning:
 class Corpus:
     """Words in the order of their lines (repeats kept), where they came from, and the SHA-256 of the bytes.
 
+    Any sequence of words may be given; `words` is a `Words`, which takes as little memory as the text itself.
     Raises CorpusError for a word that is empty or contains '.': it could not be told from the end of a word.
     """
 
-    words: tuple[str, ...]
+    words: Sequence[str]
     source: str
     sha256: str
     cleaning: Cleaning = Cleaning()
 
     def __post_init__(self) -> None:
+        if isinstance(self.words, Words):
+            return
         if "" in self.words:
             raise CorpusError(f"{self.source}: word {self.words.index('') + 1:,} is empty; leave it out.")
         if END in "".join(self.words):
@@ -65,6 +73,7 @@ class Corpus:
                 f"{self.source}: the word {_shortened(word)!r} contains '{END}', which marks the start and end of "
                 "words; remove it."
             )
+        object.__setattr__(self, "words", Words.of(self.words))
 
 
 def read_corpus(source: str | Path = EMBEDDED) -> Corpus:
@@ -84,33 +93,77 @@ def read_corpus(source: str | Path = EMBEDDED) -> Corpus:
 def parse_corpus(data: bytes, source: str) -> Corpus:
     """Turn the bytes of a word list into a `Corpus`; `source` is how messages call it."""
     _refuse_what_is_no_text(data, source)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = _line_of(data, error.start)
-        raise CorpusError(
-            f"{source}, line {line}: byte 0x{data[error.start]:02x} is not valid UTF-8; save the file as UTF-8."
-        ) from None
-    carriage_returns = text.count("\r")
-    if carriage_returns:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.removesuffix("\n").split("\n")
-    stripped = [line.strip() for line in lines]
-    words = tuple(word for word in stripped if word)
-    if not words:
+    codes, filled = np.empty(len(data) + 1, np.uint8), 0  # what is not filled takes no memory
+    returns = blank = padded = lines = 0
+    for text in _pieces(data, source):
+        tidy = _tidied(text)
+        if END in text:
+            _refuse_end(text, lines, source)
+        if len(tidy.text):
+            some = code_points(tidy.text)
+            if some.dtype.itemsize > codes.dtype.itemsize:
+                narrow, codes = codes, np.empty(len(codes), some.dtype)
+                codes[:filled] = narrow[:filled]
+            codes[filled : filled + len(some)] = some
+            filled += len(some)
+        returns, blank, padded = returns + tidy.carriage_returns, blank + tidy.blank_lines, padded + tidy.padded_lines
+        lines += tidy.lines
+    if not filled:
         raise CorpusError(f"{source} holds no words; give a text file with one word a line.")
-    if "." in text:
-        line = next(number for number, word in enumerate(stripped, 1) if "." in word)
-        raise CorpusError(
-            f"{source}, line {line}: the word {_shortened(stripped[line - 1])!r} contains '.', which marks the "
-            "start and end of words; remove it."
-        )
-    blank_lines = len(lines) - len(words)
-    padded_lines = sum(map(len, lines)) != sum(map(len, words)) and sum(
-        1 for line, word in zip(lines, stripped, strict=True) if word and len(line) != len(word)
-    )
-    cleaning = Cleaning(data.startswith(_BOM), carriage_returns, blank_lines, int(padded_lines))
-    return Corpus(words, source, hashlib.sha256(data).hexdigest(), cleaning)
+    codes.resize(filled, refcheck=False)  # in place: nobody else has it yet
+    cleaning = Cleaning(data.startswith(_BOM), returns, blank, padded)
+    return Corpus(Words(codes), source, hashlib.sha256(data).hexdigest(), cleaning)
+
+
+class _Tidied(NamedTuple):
+    """Whole lines of a text as words, each closed by END, and what was tidied away."""
+
+    text: str
+    lines: int
+    carriage_returns: int = 0
+    blank_lines: int = 0
+    padded_lines: int = 0
+
+
+def _tidied(text: str) -> _Tidied:
+    if returns := text.count("\r"):
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.removesuffix("\n")
+    if (
+        "\n\n" not in text
+        and text[:1] not in ("", "\n")
+        and text[-1] != "\n"
+        and not any(map(text.__contains__, _SPACES))
+    ):
+        return _Tidied(text.replace("\n", END) + END, text.count("\n") + 1, returns)
+    lines = text.split("\n")
+    stripped = [line.strip() for line in lines]
+    words = [word for word in stripped if word]
+    padded = sum(1 for line, word in zip(lines, stripped, strict=True) if word and len(line) != len(word))
+    return _Tidied("".join([word + END for word in words]), len(lines), returns, len(lines) - len(words), padded)
+
+
+def _pieces(data: bytes, source: str) -> Iterator[str]:
+    """The text in pieces of whole lines, without a byte-order mark."""
+    at = len(_BOM) if data.startswith(_BOM) else 0
+    while at < len(data):
+        end = data.rfind(b"\n", at, at + PIECE) + 1 or data.find(b"\n", at) + 1 or len(data)
+        try:
+            yield data[at:end].decode()
+        except UnicodeDecodeError as error:
+            wrong = at + error.start
+            place = f"{source}, line {_line_of(data, wrong)}"
+            raise CorpusError(
+                f"{place}: byte 0x{data[wrong]:02x} is not valid UTF-8; save the file as UTF-8."
+            ) from None
+        at = end
+
+
+def _refuse_end(text: str, lines_before: int, source: str) -> None:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    number, line = next((number, line) for number, line in enumerate(lines, lines_before + 1) if END in line)
+    word = f"{source}, line {number}: the word {_shortened(line.strip())!r}"
+    raise CorpusError(f"{word} contains '{END}', which marks the start and end of words; remove it.")
 
 
 def _read_file(path: Path) -> bytes:
@@ -134,7 +187,7 @@ def _read_file(path: Path) -> bytes:
 def _refuse_what_is_no_text(data: bytes, source: str) -> None:
     if not data:
         raise CorpusError(f"{source} is empty; give a text file with one word a line.")
-    if _WEB_PAGE.match(data.removeprefix(_BOM)):
+    if _WEB_PAGE.match(data, len(_BOM) if data.startswith(_BOM) else 0):
         raise CorpusError(
             f"{source} is a web page (HTML), not a list of words; download the raw file instead "
             "(on a code-hosting site: the 'Raw' button)."

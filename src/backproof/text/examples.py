@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backproof.text.errors import CorpusError
+from backproof.text.shuffle import shuffled
 from backproof.text.vocabulary import Vocabulary
+from backproof.text.words import Words
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,22 @@ class Splits(NamedTuple):
 
 def make_examples(words: Sequence[str], vocabulary: Vocabulary, block_size: int) -> Examples:
     """Encode `words` in their order; raises CorpusError for a symbol that is not in the vocabulary."""
-    padding = np.zeros(block_size, vocabulary.dtype)
-    return Examples(np.concatenate([padding, vocabulary.encode(words)]), block_size)
+    return Examples(vocabulary.encode(words, before=block_size), block_size)
 
 
-def split_words(words: Sequence[str], seed: int) -> tuple[list[str], list[str], list[str]]:
+def split_words(words: Sequence[str], seed: int) -> tuple[Words, Words, Words]:
     """Shuffle with Python's own generator, cut at 80 % and 90 % of the words; raises CorpusError for too few words."""
-    shuffled = list(words)
-    random.Random(seed).shuffle(shuffled)
-    first, second = int(0.8 * len(shuffled)), int(0.9 * len(shuffled))
-    parts = shuffled[:first], shuffled[first:second], shuffled[second:]
-    if not all(parts):
+    every = Words.of(words)
+    order = shuffled(len(every), seed)
+    first, second = int(0.8 * len(order)), int(0.9 * len(order))
+    parts = order[:first], order[first:second], order[second:]
+    if not all(map(len, parts)):
         raise CorpusError(
-            f"The corpus has {len(shuffled)} word{'' if len(shuffled) == 1 else 's'}, too few to split into training, "
+            f"The corpus has {len(order)} word{'' if len(order) == 1 else 's'}, too few to split into training, "
             "validation and test words; give at least 6."
         )
-    return parts
+    train, validation, test = map(every.take, parts)
+    return train, validation, test
 
 
 def split_examples(words: Sequence[str], vocabulary: Vocabulary, block_size: int, seed: int) -> Splits:

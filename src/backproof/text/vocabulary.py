@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backproof.text.errors import CorpusError
+from backproof.text.words import END, PIECE, Words, code_points
 
-END = "."  # symbol 0: marks the start and the end of every word
 MOST_SYMBOLS = 65_535
 
 
@@ -32,23 +32,27 @@ class Vocabulary:
     @cached_property
     def _numbers(self) -> NDArray:
         """Symbol number by code point; the number of symbols itself stands for 'unknown'."""
-        codes = _code_points("".join(self.symbols))
-        table = np.full(codes.max() + 2, len(self.symbols), np.min_scalar_type(len(self.symbols)))
+        codes = code_points("".join(self.symbols))
+        table = np.full(int(codes.max()) + 2, len(self.symbols), np.min_scalar_type(len(self.symbols)))
         table[codes] = np.arange(len(self.symbols))
         return table
 
-    def encode(self, words: Sequence[str]) -> NDArray:
-        """Every word followed by `.`, as one stream of symbol numbers of shape (characters + words,).
+    def encode(self, words: Sequence[str], before: int = 0) -> NDArray:
+        """Every word followed by `.`, as one stream of symbol numbers of shape (before + characters + words,).
 
+        It begins with `before` times symbol 0.
         Raises CorpusError for a symbol that the vocabulary lacks, naming the symbol and its word.
         """
-        codes = _code_points(END.join(words) + END)
-        table = self._numbers
-        numbers = table[np.minimum(codes, len(table) - 1)]
-        unknown = numbers == len(self.symbols)
-        if unknown.any():
-            self._refuse(words, chr(codes[unknown.argmax()]))
-        return numbers.astype(self.dtype, copy=False)
+        codes, table = Words.of(words).codes, self._numbers
+        numbers = np.empty(before + len(codes), self.dtype)
+        numbers[:before] = 0
+        for at in range(0, len(codes), PIECE):
+            found = table[np.minimum(codes[at : at + PIECE], len(table) - 1)]
+            unknown = found == len(self.symbols)
+            if unknown.any():
+                self._refuse(words, chr(codes[at + unknown.argmax()]))
+            numbers[before + at : before + at + len(found)] = found
+        return numbers
 
     def _refuse(self, words: Sequence[str], symbol: str) -> None:
         word = next(word for word in words if symbol in word)
@@ -76,14 +80,12 @@ def checked(symbols: object) -> tuple[str, ...]:
 
 def vocabulary_of(words: Sequence[str]) -> Vocabulary:
     """`.` and every distinct symbol of `words`, sorted by code point."""
-    codes = _code_points("".join(words))
-    seen = np.zeros(codes.max(initial=0) + 1, dtype=bool)
-    seen[codes] = True
+    codes = Words.of(words).codes
+    seen = np.zeros(int(codes.max(initial=0)) + 1, dtype=bool)
+    for at in range(0, len(codes), PIECE):
+        seen[codes[at : at + PIECE]] = True
+    seen[ord(END) : ord(END) + 1] = False
     symbols = (END, *map(chr, np.flatnonzero(seen)))
     if len(symbols) > MOST_SYMBOLS:
         raise CorpusError(f"The corpus has {len(symbols):,} symbols; at most {MOST_SYMBOLS:,} can be told apart.")
     return Vocabulary(symbols)
-
-
-def _code_points(text: str) -> NDArray:
-    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
