@@ -17,7 +17,7 @@ int bits_for(int examples) {
 
 }  // namespace
 
-BatchReader::BatchReader(const Shape &shape, const std::vector<std::uint16_t> &stream, int examples)
+BatchReader::BatchReader(const Shape &shape, const Stream &stream, int examples)
     : block_(shape.block),
       symbols_(shape.symbols),
       stream_(stream),
@@ -60,10 +60,10 @@ BatchReader::BatchReader(const Shape &shape, const std::vector<std::uint16_t> &s
 }
 
 bool BatchReader::read(const std::int64_t *indices) {
-    const std::uint64_t examples_in_text = stream_.size() - block_;
+    const std::uint64_t examples_in_text = std::visit([](const auto &symbols) { return symbols.size(); }, stream_) - block_;
     for (int e = 0; e < batch_.examples; ++e)
         if (std::uint64_t(indices[e]) >= examples_in_text) return false;
-    read_contexts(indices);
+    std::visit([&](const auto &symbols) { read_contexts(symbols, indices); }, stream_);
     find_contexts();
     sort_examples();
     find_pairs();
@@ -71,13 +71,14 @@ bool BatchReader::read(const std::int64_t *indices) {
 }
 
 // Position by position and not example by example: the examples lie all over the text, and so their cache misses overlap.
-void BatchReader::read_contexts(const std::int64_t *indices) {
+template <class Symbols>
+void BatchReader::read_contexts(const Symbols &stream, const std::int64_t *indices) {
     const int n = batch_.examples;
-    for (int e = 0; e < n; ++e) target_[e] = stream_[indices[e] + block_];
+    for (int e = 0; e < n; ++e) target_[e] = stream[indices[e] + block_];
     std::fill(inside_.begin(), inside_.end(), std::uint16_t(0xffff));  // 0 once the word's beginning has been passed
     std::fill(hash_.begin(), hash_.end(), 0);
     for (int position = block_ - 1; position >= 0; --position) {
-        const std::uint16_t *const text = stream_.data() + position;
+        const auto *const text = stream.data() + position;
         std::uint16_t *const context = contexts_.data() + std::size_t(position) * n;
         for (int e = 0; e < n; ++e) {
             const std::uint16_t symbol = text[indices[e]];

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <variant>
 #include <vector>
 
 #include "kernel.hpp"
@@ -15,9 +16,12 @@ namespace backproof {
 //
 // Two repetitions are found and used. Examples with the same context (in names, one in seven starts a word) share every value up to
 // the logits. Contexts with the same symbol in the same position share a row of the first layer's products.
+// A byte a symbol where that is enough.
+using Stream = std::variant<std::vector<std::uint8_t>, std::vector<std::uint16_t>>;
+
 class BatchReader {
   public:
-    BatchReader(const Shape &shape, const std::vector<std::uint16_t> &stream, int examples);
+    BatchReader(const Shape &shape, const Stream &stream, int examples);
 
     // Reads the batch at `indices` (examples). False if an index lies outside the text.
     bool read(const std::int64_t *indices);
@@ -25,13 +29,14 @@ class BatchReader {
     const Batch &batch() const { return batch_; }
 
   private:
-    void read_contexts(const std::int64_t *indices);
+    template <class Symbols>
+    void read_contexts(const Symbols &stream, const std::int64_t *indices);
     void find_contexts();
     void sort_examples();
     void find_pairs();
 
     const int block_, symbols_;
-    const std::vector<std::uint16_t> &stream_;
+    const Stream &stream_;
     std::vector<int> context_of_, example_of_, example_by_strip_, first_example_;
     const int table_bits_;
     std::vector<int> table_;  // contexts by hash, or -1

@@ -124,8 +124,9 @@ nb::tuple tuple_of(const std::vector<OwnedArray> &arrays) {
     return nb::tuple(list);
 }
 
+// A copy: what has been checked must not change.
 template <class T>
-std::vector<std::uint16_t> symbols_of(const AnyArray &stream, int block, int symbols) {
+Stream symbols_of(const AnyArray &stream, int block, int symbols) {
     std::vector<T> raw(stream.shape(0));
     std::memcpy(raw.data(), stream.data(), raw.size() * sizeof(T));
     for (std::size_t i = 0; i < raw.size(); ++i) {
@@ -135,7 +136,7 @@ std::vector<std::uint16_t> symbols_of(const AnyArray &stream, int block, int sym
         if (i < std::size_t(block) && raw[i] != 0)
             throw std::invalid_argument("stream must begin with block_size = " + std::to_string(block) + " zeros, the context of the first symbol");
     }
-    return {raw.begin(), raw.end()};
+    return raw;
 }
 
 class PyTrainer {

@@ -60,7 +60,7 @@ Parameters PackedParameters::pointers() const {
     return {rooms_[0].data(), rooms_[1].data(), rooms_[2].data(), rooms_[3].data(), rooms_[4].data(), rooms_[5].data(), rooms_[6].data()};
 }
 
-Trainer::Trainer(const Shape &shape, const ConstPointers &parameters, std::vector<std::uint16_t> stream)
+Trainer::Trainer(const Shape &shape, const ConstPointers &parameters, Stream stream)
     : shape_(shape), kernel_(chosen_kernel()), stream_(std::move(stream)), parameters_(shape) {
     parameters_.pack(parameters);
 }

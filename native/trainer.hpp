@@ -35,7 +35,7 @@ class PackedParameters {
 class Trainer {
   public:
     // `stream` as described in batch.hpp; every symbol below shape.symbols.
-    Trainer(const Shape &shape, const ConstPointers &parameters, std::vector<std::uint16_t> stream);
+    Trainer(const Shape &shape, const ConstPointers &parameters, Stream stream);
 
     // One step for each row of `indices` (steps, examples), by so many threads, or as many as can have a part. The bits are the same by
     // any number of them. Returns the number of steps done: all, or fewer if an index lies outside.
@@ -49,7 +49,9 @@ class Trainer {
 
     const Shape &shape() const { return shape_; }
     const char *instruction_set() const { return kernel_.name; }
-    std::size_t examples_in_text() const { return stream_.size() - shape_.block; }
+    std::size_t examples_in_text() const {
+        return std::visit([](const auto &symbols) { return symbols.size(); }, stream_) - shape_.block;
+    }
 
   private:
     float *room(std::size_t floats);
@@ -59,7 +61,7 @@ class Trainer {
 
     const Shape shape_;
     const Kernel &kernel_;
-    const std::vector<std::uint16_t> stream_;
+    const Stream stream_;
     PackedParameters parameters_;
     std::array<std::unique_ptr<BatchReader>, 2> readers_;  // the batch of this step, and of the next
     std::unique_ptr<Division> division_;

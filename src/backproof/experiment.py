@@ -25,6 +25,8 @@ from backproof.training.status import Status, divergence
 if TYPE_CHECKING:
     from backproof.proof.report.rows import Row
 
+_PROVED = 2**20  # numbers of the widest layer on which the gradients are proved: the prover keeps dozens of such
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -48,7 +50,8 @@ class Result:
     """A training run that has ended: what went in, what came out.
 
     `engine` is the one that did the work. `step_losses` (float32, nats) has one entry for each step taken; `proof`
-    compares the seven parameter gradients with automatic differentiation on `last_batch` (empty when the run diverged,
+    compares the seven parameter gradients with automatic differentiation on `last_batch`, which has fewer examples than
+    the batches of training where these are large (empty when the run diverged,
     like `samples`); `seconds` is the training loop's time.
     """
 
@@ -108,7 +111,7 @@ def train(
     parameters = engine.parameters()
     statistics = evaluation.calibrate(parameters, splits.train)
     model = TrainedModel(shape, vocabulary.symbols, parameters, statistics)
-    batch = draw_batch(splits, settings.batch_size, generator)
+    batch = draw_batch(splits, _proved_at_once(settings.batch_size, shape), generator)
     losses = evaluate(model, splits)
     finite = all(map(isfinite, astuple(losses)))
     status = outcome.status if finite or outcome.status is not Status.FINISHED else Status.DIVERGED
@@ -137,6 +140,11 @@ def draw_batch(splits: Splits, size: int, generator: Generator) -> Minibatch:
     indices = torch.randint(0, len(splits.train), (size,), generator=generator)
     contexts, targets = splits.train.batch(indices.numpy())
     return Minibatch(torch.from_numpy(contexts), torch.from_numpy(targets))
+
+
+def _proved_at_once(batch_size: int, shape: mlp.Shape) -> int:
+    widest = max(shape.symbols, shape.hidden, shape.block_size * shape.embedding)
+    return min(batch_size, max(2, _PROVED // widest))
 
 
 def _prove(parameters: mlp.Parameters, batch: Minibatch, shape: mlp.Shape) -> tuple[Row, ...]:

@@ -27,3 +27,13 @@ def test_the_mean_loss_does_not_depend_on_how_examples_are_grouped(small_result:
     for size in (1, 4, 8192):
         monkeypatch.setattr(evaluation, "_EXAMPLES_AT_ONCE", size)
         assert evaluation.mean_loss(model.parameters, model.statistics, examples) == pytest.approx(whole.item(), 1e-6)
+
+
+@pytest.mark.parametrize("numbers", [2**24, 700, 70, 1])
+def test_what_is_measured_at_once_depends_on_the_widest_layer(small_result: Result, monkeypatch, numbers: int):
+    monkeypatch.setattr(evaluation, "_NUMBERS_AT_ONCE", numbers)
+    parameters, examples = small_result.model.parameters, small_result.splits.test
+    widest = max(parameters.W1.shape[0], *parameters.W2.shape)
+    sizes = [len(y) for _, y in evaluation._batches(examples, parameters)]
+    assert sum(sizes) == len(examples)
+    assert max(sizes) == min(len(examples), 8192, max(1, numbers // widest))

@@ -14,17 +14,18 @@ from backproof.rules import cross_entropy
 from backproof.shapes import Contexts, Targets
 
 _EXAMPLES_AT_ONCE = 8192  # bounds the memory, whatever the size of the split
+_NUMBERS_AT_ONCE = 2**24  # and whatever the number of symbols or hidden units: 64 MiB a tensor
 
 
 def calibrate(p: Parameters, examples: ExampleSource) -> Statistics:
     """Mean and unbiased variance of hprebn over all `examples`, accumulated in float64."""
     n = len(examples)
     total = torch.zeros_like(p.bngain, dtype=torch.float64)
-    for x, _ in _batches(examples):
+    for x, _ in _batches(examples, p):
         total += mlp.hidden_preactivations(p, x).sum(0, dtype=torch.float64)
     mean = total / n
     squares = torch.zeros_like(mean)
-    for x, _ in _batches(examples):
+    for x, _ in _batches(examples, p):
         squares += ((mlp.hidden_preactivations(p, x) - mean) ** 2).sum(0)
     return Statistics(mean.to(p.bngain.dtype), (squares / max(n - 1, 1)).to(p.bngain.dtype))
 
@@ -32,13 +33,14 @@ def calibrate(p: Parameters, examples: ExampleSource) -> Statistics:
 def mean_loss(p: Parameters, statistics: Statistics, examples: ExampleSource) -> float:
     """Cross-entropy in nats per example over all `examples`."""
     total = 0.0
-    for x, y in _batches(examples):
+    for x, y in _batches(examples, p):
         loss, _ = cross_entropy.forward(mlp.predict(p, statistics, x), y)
         total += loss.double().item() * len(y)
     return total / len(examples)
 
 
-def _batches(examples: ExampleSource) -> Iterator[tuple[Contexts, Targets]]:
-    for start in range(0, len(examples), _EXAMPLES_AT_ONCE):
-        contexts, targets = examples.batch(np.arange(start, min(start + _EXAMPLES_AT_ONCE, len(examples))))
+def _batches(examples: ExampleSource, p: Parameters) -> Iterator[tuple[Contexts, Targets]]:
+    count = max(1, min(_EXAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // max(p.W1.shape[0], *p.W2.shape)))
+    for start in range(0, len(examples), count):
+        contexts, targets = examples.batch(np.arange(start, min(start + count, len(examples))))
         yield torch.from_numpy(contexts), torch.from_numpy(targets)
