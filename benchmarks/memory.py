@@ -9,7 +9,6 @@ the longest run.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -48,8 +47,7 @@ def peak_of_a_run(engine_name: str, steps: int) -> int:
     trained = engine(engine_name)(shape, initial_parameters(shape, generator), splits.train)
     outcome = loop.run(trained, len(splits.train), settings, generator)
     assert len(outcome.losses) == steps
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return machine.peak_bytes()
 
 
 def peaks(engine_name: str, steps: list[int], repeats: int) -> list[list[int]]:

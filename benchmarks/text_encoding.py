@@ -9,8 +9,6 @@ and 6 bytes a character.
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 from statistics import median
 from time import perf_counter
 
@@ -18,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backproof.text import make_examples, parse_corpus, read_corpus, split_examples, vocabulary_of
+from measuring.machine import peak_bytes
 
 
 def measure(megabytes: float, repeats: int) -> dict[str, list[float]]:
@@ -47,20 +46,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     table = Table("stage", "MB/s, median", "lowest", "highest", title=f"{arguments.megabytes:g} MB of names")
-    before = _peak()
+    before = peak_bytes()
     measured = measure(arguments.megabytes, arguments.repeats)
     for stage, rates in measured.items():
         table.add_row(stage, *(f"{figure(rates):.0f}" for figure in (median, min, max)))
     Console().print(table)
     ready = sum(arguments.megabytes / median(rates) for stage, rates in measured.items() if stage != "encode")
-    print(
-        f"Ready to train after {ready:.1f} s, {(_peak() - before) / (arguments.megabytes * 1e6):.1f} bytes a character."
-    )
-
-
-def _peak() -> int:
-    """The most bytes that this process ever had resident."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    memory = (peak_bytes() - before) / (arguments.megabytes * 1e6)
+    print(f"Ready to train after {ready:.1f} s, {memory:.1f} bytes a character.")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ BatchReader::BatchReader(const Shape &shape, const Stream &stream, int examples)
 }
 
 bool BatchReader::read(const std::int64_t *indices) {
-    const std::uint64_t examples_in_text = std::visit([](const auto &symbols) { return symbols.size(); }, stream_) - block_;
+    const std::uint64_t examples_in_text = examples_of(stream_, block_);
     for (int e = 0; e < batch_.examples; ++e)
         if (std::uint64_t(indices[e]) >= examples_in_text) return false;
     std::visit([&](const auto &symbols) { read_contexts(symbols, indices); }, stream_);

@@ -12,13 +12,15 @@ namespace backproof {
 
 // The text is one stream of symbols, `. w o r d . n e x t .`, begun by `block` zeros. Example i has stream[block + i] as its target and
 // the `block` symbols before it as its context, where everything up to the nearest `.` (0) on the left reads as 0:
-// words do not see each other.
-//
-// Two repetitions are found and used. Examples with the same context (in names, one in seven starts a word) share every value up to
-// the logits. Contexts with the same symbol in the same position share a row of the first layer's products.
-// A byte a symbol where that is enough.
+// words do not see each other. A symbol takes a byte where that is enough.
 using Stream = std::variant<std::vector<std::uint8_t>, std::vector<std::uint16_t>>;
 
+inline std::size_t examples_of(const Stream &stream, int block) {
+    return std::visit([](const auto &symbols) { return symbols.size(); }, stream) - block;
+}
+
+// Two repetitions are found and used. Examples with the same context (in names, one in seven starts a word) share every value up to
+// the logits. Contexts with the same symbol in the same position share a row of the first layer's products.
 class BatchReader {
   public:
     BatchReader(const Shape &shape, const Stream &stream, int examples);

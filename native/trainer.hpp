@@ -49,9 +49,7 @@ class Trainer {
 
     const Shape &shape() const { return shape_; }
     const char *instruction_set() const { return kernel_.name; }
-    std::size_t examples_in_text() const {
-        return std::visit([](const auto &symbols) { return symbols.size(); }, stream_) - shape_.block;
-    }
+    std::size_t examples_in_text() const { return examples_of(stream_, shape_.block); }
 
   private:
     float *room(std::size_t floats);

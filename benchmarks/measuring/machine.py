@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import shlex
 import subprocess
 import sys
@@ -50,6 +51,11 @@ def processor() -> str:
 def lines(description: dict[str, str]) -> str:
     """The description for a reader, a line an entry."""
     return "\n".join(f"{name:>10}  {value}" for name, value in description.items())
+
+
+def peak_bytes() -> int:
+    """The most that this process ever had resident."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_json(path: Path, figures: object) -> None:

@@ -51,8 +51,8 @@ class Result:
 
     `engine` is the one that did the work. `step_losses` (float32, nats) has one entry for each step taken; `proof`
     compares the seven parameter gradients with automatic differentiation on `last_batch`, which has fewer examples than
-    the batches of training where these are large (empty when the run diverged,
-    like `samples`); `seconds` is the training loop's time.
+    the batches of training where these are large (empty when the run diverged, like `samples`); `seconds` is the
+    training loop's time.
     """
 
     corpus: Corpus
@@ -111,7 +111,7 @@ def train(
     parameters = engine.parameters()
     statistics = evaluation.calibrate(parameters, splits.train)
     model = TrainedModel(shape, vocabulary.symbols, parameters, statistics)
-    batch = draw_batch(splits, _proved_at_once(settings.batch_size, shape), generator)
+    batch = draw_batch(splits, min(settings.batch_size, max(2, _PROVED // parameters.widest)), generator)
     losses = evaluate(model, splits)
     finite = all(map(isfinite, astuple(losses)))
     status = outcome.status if finite or outcome.status is not Status.FINISHED else Status.DIVERGED
@@ -140,11 +140,6 @@ def draw_batch(splits: Splits, size: int, generator: Generator) -> Minibatch:
     indices = torch.randint(0, len(splits.train), (size,), generator=generator)
     contexts, targets = splits.train.batch(indices.numpy())
     return Minibatch(torch.from_numpy(contexts), torch.from_numpy(targets))
-
-
-def _proved_at_once(batch_size: int, shape: mlp.Shape) -> int:
-    widest = max(shape.symbols, shape.hidden, shape.block_size * shape.embedding)
-    return min(batch_size, max(2, _PROVED // widest))
 
 
 def _prove(parameters: mlp.Parameters, batch: Minibatch, shape: mlp.Shape) -> tuple[Row, ...]:

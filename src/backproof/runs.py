@@ -26,7 +26,7 @@ import numpy as np
 from backproof import plots
 from backproof.experiment import Result, log10_losses, network_shape
 from backproof.models import mlp
-from backproof.record import FORMAT, MODEL, Rung, read_record
+from backproof.record import FORMAT, MODEL, Rung, RunRecord, read_record
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
 from backproof.text import Vocabulary
 from backproof.training import checkpoint
@@ -80,10 +80,13 @@ def save_run(
     return write_folder(Path(folder), files, overwrite, owned, besides)
 
 
-def load_run(folder: Path | str) -> Run:
-    """Read a run and check all that it says; raises ModelFileError naming the file that is not as it was written."""
+def load_run(folder: Path | str, record: RunRecord | None = None) -> Run:
+    """Read a run and check all that it says; raises ModelFileError naming the file that is not as it was written.
+
+    `record` is what its run.json says, where that has been read already.
+    """
     folder = Path(folder)
-    record = read_record(folder)
+    record = record or read_record(folder)
     shape = network_shape(record.settings, Vocabulary(record.symbols))
     most = model_file.most_bytes(shape)
     model = model_file.from_file(folder / MODEL, record.symbols, record.model_sha256, most)

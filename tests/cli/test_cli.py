@@ -174,18 +174,17 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         main(["prove"])
 
 
-def test_help_does_not_import_torch():
-    code = "import sys; from backproof.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    code += "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
-    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
-
-
 def ran(code: str) -> str:
     """What a program says in a process of its own, where nothing is imported yet."""
     environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     return done.stdout
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; from backproof.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
+    ran(code)
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])

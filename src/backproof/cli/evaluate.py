@@ -43,7 +43,7 @@ class Evaluate:
         from backproof import experiment  # with PyTorch, which takes seconds: somebody waits for words
         from backproof.runs import load_run
 
-        run, settings = load_run(self.folder), record.settings
+        run, settings = load_run(self.folder, record), record.settings
         heading("Loss (nats per symbol)")
         with working("measuring"):
             splits = text.split_examples(corpus.words, run.vocabulary, settings.block_size, settings.split_seed)

@@ -72,6 +72,11 @@ class Parameters(NamedTuple):
     bngain: OneH
     bnbias: OneH
 
+    @property
+    def widest(self) -> int:
+        """Numbers that the widest layer has for an example."""
+        return max(self.W1.shape[0], *self.W2.shape)
+
 
 class Steps(NamedTuple):
     """Every named value of the forward pass in its order, or every gradient, and its shape."""

@@ -96,9 +96,12 @@ def parse_corpus(data: bytes, source: str) -> Corpus:
     codes, filled = np.empty(len(data) + 1, np.uint8), 0  # what is not filled takes no memory
     returns = blank = padded = lines = 0
     for text in _pieces(data, source):
-        tidy = _tidied(text)
+        if found := text.count("\r"):
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+            returns += found
         if END in text:
             _refuse_end(text, lines, source)
+        tidy = _tidied(text)
         if len(tidy.text):
             some = code_points(tidy.text)
             if some.dtype.itemsize > codes.dtype.itemsize:
@@ -106,8 +109,7 @@ def parse_corpus(data: bytes, source: str) -> Corpus:
                 codes[:filled] = narrow[:filled]
             codes[filled : filled + len(some)] = some
             filled += len(some)
-        returns, blank, padded = returns + tidy.carriage_returns, blank + tidy.blank_lines, padded + tidy.padded_lines
-        lines += tidy.lines
+        lines, blank, padded = lines + tidy.lines, blank + tidy.blank_lines, padded + tidy.padded_lines
     if not filled:
         raise CorpusError(f"{source} holds no words; give a text file with one word a line.")
     codes.resize(filled, refcheck=False)  # in place: nobody else has it yet
@@ -120,14 +122,11 @@ class _Tidied(NamedTuple):
 
     text: str
     lines: int
-    carriage_returns: int = 0
     blank_lines: int = 0
     padded_lines: int = 0
 
 
 def _tidied(text: str) -> _Tidied:
-    if returns := text.count("\r"):
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.removesuffix("\n")
     if (
         "\n\n" not in text
@@ -135,12 +134,12 @@ def _tidied(text: str) -> _Tidied:
         and text[-1] != "\n"
         and not any(map(text.__contains__, _SPACES))
     ):
-        return _Tidied(text.replace("\n", END) + END, text.count("\n") + 1, returns)
+        return _Tidied(text.replace("\n", END) + END, text.count("\n") + 1)
     lines = text.split("\n")
     stripped = [line.strip() for line in lines]
     words = [word for word in stripped if word]
     padded = sum(1 for line, word in zip(lines, stripped, strict=True) if word and len(line) != len(word))
-    return _Tidied("".join([word + END for word in words]), len(lines), returns, len(lines) - len(words), padded)
+    return _Tidied("".join([word + END for word in words]), len(lines), len(lines) - len(words), padded)
 
 
 def _pieces(data: bytes, source: str) -> Iterator[str]:
@@ -160,8 +159,8 @@ def _pieces(data: bytes, source: str) -> Iterator[str]:
 
 
 def _refuse_end(text: str, lines_before: int, source: str) -> None:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    number, line = next((number, line) for number, line in enumerate(lines, lines_before + 1) if END in line)
+    lines = enumerate(text.split("\n"), lines_before + 1)
+    number, line = next((number, line) for number, line in lines if END in line)
     word = f"{source}, line {number}: the word {_shortened(line.strip())!r}"
     raise CorpusError(f"{word} contains '{END}', which marks the start and end of words; remove it.")
 

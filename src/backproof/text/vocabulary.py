@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backproof.text.errors import CorpusError
-from backproof.text.words import END, PIECE, Words, code_points
+from backproof.text.words import END, Words, code_points
 
 MOST_SYMBOLS = 65_535
 
@@ -43,14 +43,14 @@ class Vocabulary:
         It begins with `before` times symbol 0.
         Raises CorpusError for a symbol that the vocabulary lacks, naming the symbol and its word.
         """
-        codes, table = Words.of(words).codes, self._numbers
-        numbers = np.empty(before + len(codes), self.dtype)
+        every, table = Words.of(words), self._numbers
+        numbers = np.empty(before + len(every.codes), self.dtype)
         numbers[:before] = 0
-        for at in range(0, len(codes), PIECE):
-            found = table[np.minimum(codes[at : at + PIECE], len(table) - 1)]
+        for at, piece in every.pieces():
+            found = table[np.minimum(piece, len(table) - 1)]
             unknown = found == len(self.symbols)
             if unknown.any():
-                self._refuse(words, chr(codes[at + unknown.argmax()]))
+                self._refuse(words, chr(piece[unknown.argmax()]))
             numbers[before + at : before + at + len(found)] = found
         return numbers
 
@@ -80,10 +80,10 @@ def checked(symbols: object) -> tuple[str, ...]:
 
 def vocabulary_of(words: Sequence[str]) -> Vocabulary:
     """`.` and every distinct symbol of `words`, sorted by code point."""
-    codes = Words.of(words).codes
-    seen = np.zeros(int(codes.max(initial=0)) + 1, dtype=bool)
-    for at in range(0, len(codes), PIECE):
-        seen[codes[at : at + PIECE]] = True
+    every = Words.of(words)
+    seen = np.zeros(int(every.codes.max(initial=0)) + 1, dtype=bool)
+    for _, piece in every.pieces():
+        seen[piece] = True
     seen[ord(END) : ord(END) + 1] = False
     symbols = (END, *map(chr, np.flatnonzero(seen)))
     if len(symbols) > MOST_SYMBOLS:

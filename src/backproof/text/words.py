@@ -31,14 +31,18 @@ class Words(Sequence[str]):
         """The same words; what is `Words` already is not copied."""
         return words if isinstance(words, Words) else cls(code_points(END.join(words) + END if len(words) else ""))
 
+    def pieces(self) -> Iterator[tuple[int, NDArray]]:
+        """`codes` in pieces, each with the place where it begins."""
+        for at in range(0, len(self.codes), PIECE):
+            yield at, self.codes[at : at + PIECE]
+
     @cached_property
     def ends(self) -> NDArray:
         """Where in `codes` each word is closed."""
-        pieces = range(0, len(self.codes), PIECE)
-        count = sum(int(np.count_nonzero(self.codes[at : at + PIECE] == ord(END))) for at in pieces)
+        count = sum(int(np.count_nonzero(piece == ord(END))) for _, piece in self.pieces())
         ends, filled = np.empty(count, np.min_scalar_type(len(self.codes))), 0
-        for at in pieces:
-            found = np.flatnonzero(self.codes[at : at + PIECE] == ord(END))
+        for at, piece in self.pieces():
+            found = np.flatnonzero(piece == ord(END))
             ends[filled : filled + len(found)] = found + at
             filled += len(found)
         return ends
@@ -75,13 +79,14 @@ class Words(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> Words: ...
     def __getitem__(self, index: int | slice) -> str | Words:
-        numbers = np.arange(len(self))[index] if isinstance(index, slice) else np.array([range(len(self))[index]])
-        return self.take(numbers) if isinstance(index, slice) else _text(self.take(numbers).codes[:-1])
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        return _text(self.take(np.array([range(len(self))[index]])).codes[:-1])
 
     def __iter__(self) -> Iterator[str]:
         begun = ""
-        for at in range(0, len(self.codes), PIECE):
-            *whole, begun = (begun + _text(self.codes[at : at + PIECE])).split(END)
+        for _, piece in self.pieces():
+            *whole, begun = (begun + _text(piece)).split(END)
             yield from whole
 
     def __eq__(self, other: object) -> bool:

@@ -40,7 +40,7 @@ def mean_loss(p: Parameters, statistics: Statistics, examples: ExampleSource) ->
 
 
 def _batches(examples: ExampleSource, p: Parameters) -> Iterator[tuple[Contexts, Targets]]:
-    count = max(1, min(_EXAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // max(p.W1.shape[0], *p.W2.shape)))
+    count = max(1, min(_EXAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // p.widest))
     for start in range(0, len(examples), count):
         contexts, targets = examples.batch(np.arange(start, min(start + count, len(examples))))
         yield torch.from_numpy(contexts), torch.from_numpy(targets)
