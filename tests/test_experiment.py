@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from backproof import experiment
 from backproof.engines import fused_is_built
 from backproof.experiment import Result, train
 from backproof.models import mlp
+from backproof.proof import network
 from backproof.text import Corpus
 from backproof.training import evaluation, sampling
 from backproof.training.settings import Settings
@@ -34,6 +36,20 @@ def test_a_result_is_complete(small_result: Result):
     assert [row.name for row in small_result.proof] == list(mlp.Parameters._fields)
     assert all(row.ok for row in small_result.proof)
     assert len(small_result.samples) == 20
+
+
+@pytest.mark.parametrize(("spare", "skipped"), [(0, ()), (-1, ("float64", "sizes"))])
+def test_a_large_network_is_proved_without_copies_in_float64(
+    small_corpus: Corpus, small_settings: Settings, small_result: Result, spare: int, skipped, monkeypatch
+):
+    count = sum(tensor.numel() for tensor in small_result.model.parameters)
+    monkeypatch.setattr(experiment, "_REPLAYED", count + spare)
+    asked = []
+    prove = network.prove_parameters
+    monkeypatch.setattr(network, "prove_parameters", lambda *a, skip: asked.append(skip) or prove(*a, skip=skip))
+    result = train(small_corpus, small_settings)
+    assert asked == [skipped]
+    assert [row.name for row in result.proof if row.ok] == list(mlp.Parameters._fields)
 
 
 def test_training_learns(small_corpus: Corpus):

@@ -19,6 +19,7 @@ from backproof.text import Corpus, Splits, Vocabulary, split_examples, vocabular
 from backproof.training import evaluation, loop, sampling
 from backproof.training.loop import Keep, Progress, State
 from backproof.training.model import TrainedModel
+from backproof.training.room import refuse_what_cannot_fit
 from backproof.training.settings import Settings
 from backproof.training.status import Status, divergence
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from backproof.proof.report.rows import Row
 
 _PROVED = 2**20  # numbers of the widest layer on which the gradients are proved: the prover keeps dozens of such
+_REPLAYED = (
+    2**22
+)  # parameters, 16 MiB, with which that is repeated in float64 and at other sizes, in a dozen copies more
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,12 @@ def train(
     early; `Result.status` says so. A run whose calibrated model has losses that are not finite has diverged as well.
     `keep` is given the run's state now and then; from such a state, `begun`, the run goes on, and ends with the bits of
     one that never stopped. A step takes at most so many `threads`, None: as many as there are cores. Raises CorpusError
-    for too few words and EngineError for an engine that is not there.
+    for too few words, EngineError for an engine that is not there and NotEnoughMemoryError for sizes that cannot fit.
     """
     settings = settings or Settings()
     vocabulary, splits = prepare(corpus, settings)
     shape = network_shape(settings, vocabulary)
+    refuse_what_cannot_fit(settings, len(vocabulary))
     generator = Generator().manual_seed(settings.seed)
     start = mlp.initial_parameters(shape, generator, settings.affine_seed)
     if begun is not None:
@@ -145,7 +150,8 @@ def draw_batch(splits: Splits, size: int, generator: Generator) -> Minibatch:
 def _prove(parameters: mlp.Parameters, batch: Minibatch, shape: mlp.Shape) -> tuple[Row, ...]:
     from backproof.proof.network import prove_parameters  # here: who samples or evaluates needs no prover
 
-    return prove_parameters(parameters, batch.contexts, batch.targets, shape.correction).rows
+    skip = ("float64", "sizes") if sum(tensor.numel() for tensor in parameters) > _REPLAYED else ()
+    return prove_parameters(parameters, batch.contexts, batch.targets, shape.correction, skip=skip).rows
 
 
 def _draw(model: TrainedModel) -> tuple[str, ...]:

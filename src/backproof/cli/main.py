@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_no_more()
         return FAILED
     except Exception as error:
+        if type(error).__module__.partition(".")[0] == "backproof":
+            return complain(str(error), UNUSABLE)
         if isinstance(error, OSError) and error.errno == ENOSPC:
             _say_no_more()
             return complain("There is no room left where the output goes; make room, or write it elsewhere.", UNUSABLE)
@@ -44,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return complain(f"{told}. What was saved until now is kept.", UNUSABLE)
         if isinstance(error, OSError) and error.filename is not None:  # as a name that is too long
             return complain(f"{error.filename!s} cannot be used ({error.strerror}); give another path.", UNUSABLE)
-        if type(error).__module__.partition(".")[0] != "backproof":
-            raise  # a fault of ours, and not something that the user can mend
-        return complain(str(error), UNUSABLE)
+        raise  # a fault of ours, and not something that the user can mend
     except KeyboardInterrupt:
         return complain(_INTERRUPTED_EARLY, INTERRUPTED)
 

@@ -21,7 +21,7 @@ from backproof.cli.console import (
     working,
 )
 from backproof.cli.meanwhile import import_meanwhile
-from backproof.cores import cores
+from backproof.limits import cores
 from backproof.training.settings import Settings, SettingsError
 
 if TYPE_CHECKING:

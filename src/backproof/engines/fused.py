@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backproof.cores import cores
+from backproof.limits import cores
 from backproof.engines import _fused
 from backproof.engines.pace import Pace
 from backproof.engines.protocol import ExampleSource, memory_for_training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -31,7 +31,9 @@ def prove_steps(p: mlp.Parameters, x: Contexts, y: Targets, correction: int = 1)
     return _proved(mlp.GRADIENT_ORDER, backward, p, x, y, correction)
 
 
-def prove_fused(p: mlp.Parameters, x: Contexts, y: Targets, correction: int = 1) -> Report:
+def prove_fused(
+    p: mlp.Parameters, x: Contexts, y: Targets, correction: int = 1, *, skip: Collection[str] = ()
+) -> Report:
     """The 12 gradients of the fused pass, the two collapses (logits, hprebn) among them, from the loss back."""
 
     def backward(values: Values) -> Values:
@@ -40,12 +42,14 @@ def prove_fused(p: mlp.Parameters, x: Contexts, y: Targets, correction: int = 1)
         return mlp.backward_fused_steps(parameters, saved, values["Xb"], values["Yb"], correction)._asdict()
 
     order = [name for name in mlp.GRADIENT_ORDER if name in mlp.FusedSteps._fields]
-    return _proved(order, backward, p, x, y, correction)
+    return _proved(order, backward, p, x, y, correction, skip)
 
 
-def prove_parameters(p: mlp.Parameters, x: Contexts, y: Targets, correction: int = 1) -> Report:
-    """The seven gradients that training uses, from the fused pass."""
-    report = prove_fused(p, x, y, correction)
+def prove_parameters(
+    p: mlp.Parameters, x: Contexts, y: Targets, correction: int = 1, *, skip: Collection[str] = ()
+) -> Report:
+    """The seven gradients that training uses, from the fused pass; `skip` as in `prove`."""
+    report = prove_fused(p, x, y, correction, skip=skip)
     return _in_order(report, p._fields)
 
 
@@ -65,6 +69,7 @@ def _proved(
     x: Contexts,
     y: Targets,
     correction: int,
+    skip: Collection[str] = (),
 ) -> Report:
     def inputs(n: int = len(x)) -> Values:
         rows = torch.arange(n) % len(x)  # other sizes: the minibatch cut off, or repeated
@@ -74,7 +79,7 @@ def _proved(
         steps = mlp.forward_steps(mlp.Parameters(**parameters), Xb, Yb, correction)
         return {"Xb": Xb, "Yb": Yb} | steps._asdict()
 
-    report = prove(forward, backward, inputs)
+    report = prove(forward, backward, inputs, skip=skip)
     return _in_order(report, names)
 
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
-from backproof.cores import cores
+from backproof.limits import cores
 from backproof.sweep.events import Advanced, Ended, Event, Pace, Started, Stopping
 from backproof.sweep.member import Task
 from backproof.sweep.plan import SweepError

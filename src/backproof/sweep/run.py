@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
-from backproof.cores import cores
+from backproof.limits import cores
 from backproof.sweep.cluster import cluster_crew
 from backproof.sweep.events import Ended, Event, Found, Paused, Started
 from backproof.sweep.folder import claimed, outcome_of, outcomes_in
