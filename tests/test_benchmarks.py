@@ -295,7 +295,7 @@ def test_a_size_is_measured_and_shown(tmp_path: Path):
     cell = scaling.measure(Shape(symbols=300, block_size=2, embedding=3, hidden=13), 5, seconds=0.0)
     assert torch.get_num_threads() == before
     assert cell.rounds == 3
-    assert min(cell.fused, cell.eager_one_thread, cell.eager_all_threads, cell.pytorch_to_fused) > 0
+    assert min(cell.fused, cell.fused_one_thread, cell.eager_one_thread, cell.eager_all_threads) > 0
     sweeps = {name: [cell, replace(cell, **change)] for name, change in CHANGES.items()}
     assert text_of(scaling.table(sweeps)).count("300") >= 3
     scaling.draw(sweeps, tmp_path / "scaling.png")
@@ -303,12 +303,14 @@ def test_a_size_is_measured_and_shown(tmp_path: Path):
 
 
 def test_a_size_is_held_against_the_better_of_pytorch_s_ways():
-    seconds = {"fused": [1e-6, 2e-6], "eager, 1 thread": [4e-6, 8e-6], "eager, all threads": [9e-6, 9e-6]}
+    seconds = {
+        "fused": [1e-6, 2e-6], "fused, 1 thread": [2e-6, 4e-6],
+        "eager, 1 thread": [4e-6, 8e-6], "eager, all threads": [9e-6, 9e-6],
+    }  # fmt: skip
     timed = {name: rounds.Timed(1, [rounds.Turn(s, 1.0, 1.0) for s in each]) for name, each in seconds.items()}
     cell = scaling._cell(Shape(), 32, timed)
     assert (cell.fused, cell.eager_one_thread, cell.eager_all_threads) == pytest.approx((1.5, 6.0, 9.0))
-    assert cell.pytorch_to_fused == pytest.approx(4.0)
-    assert cell.auto is None and cell.auto_to_better is None
+    assert (cell.pytorch_to_fused, cell.one_thread_to_fused) == pytest.approx((4.0, 2.0))
 
 
 CHANGES = {
@@ -316,17 +318,34 @@ CHANGES = {
     "vocabulary": {"symbols": 400},
     "block size": {"block_size": 4},
 }
-CELL = scaling.Cell(200, 32, 27, 3, 20.0, 300.0, 400.0, 20.0, 15.0, 1.0, 5)
+CELL = scaling.Cell(200, 32, 27, 3, 20.0, 30.0, 300.0, 400.0, 15.0, 1.0, 5)
 
 
 def test_what_scaling_sums_up():
-    assert scaling.summary({"a": [CELL, replace(CELL, pytorch_to_fused=0.9)]}).startswith(
-        "fused is the faster one in 1 of 2 sizes. auto takes at most 1.00 of the better engine's time (goal: 1.05, met)"
+    assert scaling.summary({"a": [CELL, replace(CELL, pytorch_to_fused=0.9)]}) == (
+        "fused is the faster one in 1 of 2 sizes. It takes at most 1.00 of the time of one thread (goal: 1.05, met)."
     )
-    assert "1.06 of the better engine's time (goal: 1.05, not met)" in scaling.summary(
-        {"a": [CELL], "b": [replace(CELL, auto_to_better=1.06)]}
-    )
-    assert "no engine auto here" in scaling.summary({"a": [replace(CELL, auto_to_better=None)]})
+    slower = {"a": [CELL], "b": [replace(CELL, one_thread_to_fused=1 / 1.06)]}
+    assert "at most 1.06 of the time of one thread (goal: 1.05, not met)" in scaling.summary(slower)
+    assert "at most 1.06 of the time of one thread (goal: 1.15, met)" in scaling.summary(slower, busy=True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "large"),
+    [
+        ({"hidden": 512, "batch": 256}, True), ({"hidden": 511, "batch": 256}, False),
+        ({"hidden": 512, "batch": 255}, False), ({"symbols": 4096}, True), ({"symbols": 4095}, False),
+    ],
+)  # fmt: skip
+def test_large_sizes_have_a_goal_of_their_own(sizes: dict[str, int], large: bool):
+    cells = {"a": [replace(CELL, one_thread_to_fused=1.85, **sizes)]}
+    assert ("At the 1 large sizes it is 1.85 to 1.85 times" in scaling.summary(cells)) is large
+    assert "large sizes" not in scaling.summary(cells, busy=True)
+
+
+def test_others_are_at_work_and_gone_afterwards():
+    with scaling.others_at_work(2):
+        pass  # an endless loop that was left would hold up the test run itself
 
 
 def test_the_sizes_of_the_sweeps():
@@ -354,6 +373,15 @@ def test_growth_is_taken_from_the_medians():
 
 def test_a_run_has_a_peak_of_memory():
     assert 2**24 < memory.peak_of_a_run("eager", steps=2) < 2**40
+
+
+def test_the_memory_of_what_is_large_is_measured_and_held_against_its_bound(monkeypatch, tmp_path: Path):
+    assert 2 * 10**5 < memory.ready_to_train(10**6) < 10**9
+    assert 2**24 < memory.whole_run(40, 8) < 2**40
+    monkeypatch.setattr(memory, "_in_a_process", lambda what, *_: memory.LARGE[what][1] + (what == "60,000 symbols"))
+    memory.show_large(Console(file=(file := StringIO()), width=100))
+    lines = file.getvalue().splitlines()
+    assert [line for line in lines if "not met" in line] == [line for line in lines if "60,000 symbols" in line]
 
 
 def test_a_run_that_fails_is_not_measured():

@@ -50,5 +50,5 @@ def test_where_no_single_size_would_do_all_are_named(monkeypatch):
 def test_a_run_is_refused_before_anything_is_drawn(small_corpus: Corpus, small_settings: Settings, monkeypatch):
     monkeypatch.setattr(room, "free_memory", lambda: 1000.0)
     monkeypatch.setattr(experiment.mlp, "initial_parameters", None)
-    with pytest.raises(NotEnoughMemoryError, match="0.0 GB are free"):
+    with pytest.raises(NotEnoughMemoryError, match=r"0\.0 GB are free"):
         experiment.train(small_corpus, small_settings)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backproof.limits import cores
 from backproof.engines import _fused
 from backproof.engines.pace import Pace
 from backproof.engines.protocol import ExampleSource, memory_for_training
+from backproof.limits import cores
 from backproof.models.mlp import Parameters, Shape
 from backproof.rules.batchnorm import EPSILON
 

@@ -21,9 +21,8 @@ def refuse_what_cannot_fit(settings: Settings, symbols: int) -> None:
         return
     choices = [f"{flag(name)} up to {most:,}" for name in _SIZES if (most := _most(settings, symbols, name, free))]
     way_out = f"choose {' or '.join(choices)}" if choices else f"choose smaller {', '.join(map(flag, _SIZES))}"
-    raise NotEnoughMemoryError(
-        f"There is not enough memory: training takes at least {_amount(needed)} and {_amount(int(free))} are free; {way_out}."
-    )
+    taken = f"training takes at least {_amount(needed)} and {_amount(int(free))} are free"
+    raise NotEnoughMemoryError(f"There is not enough memory: {taken}; {way_out}.")
 
 
 def least_memory(settings: Settings, symbols: int) -> int:
