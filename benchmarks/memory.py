@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.table import Table
 
 from measuring import machine
-from measuring.engine import engine
 
 GOAL = 4.0  # bytes a step
 SLACK = 2 << 20
@@ -38,6 +37,7 @@ def peak_of_a_run(engine_name: str, steps: int) -> int:
     import torch
     from torch import Generator
 
+    from backproof import engines
     from backproof.experiment import network_shape, prepare
     from backproof.models.mlp import initial_parameters
     from backproof.text import read_corpus
@@ -48,7 +48,7 @@ def peak_of_a_run(engine_name: str, steps: int) -> int:
     settings = Settings(steps=steps)
     vocabulary, splits = prepare(read_corpus("embedded"), settings)
     shape, generator = network_shape(settings, vocabulary), Generator().manual_seed(settings.seed)
-    trained = engine(engine_name)(shape, initial_parameters(shape, generator), splits.train)
+    trained = engines.create(engine_name, shape, initial_parameters(shape, generator), splits.train)
     outcome = loop.run(trained, len(splits.train), settings, generator)
     assert len(outcome.losses) == steps
     return machine.peak_bytes()

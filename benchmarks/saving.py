@@ -66,7 +66,7 @@ def measure(hidden: int, every: float, repeats: int, folder: Path) -> Figures:
             steps.append((perf_counter() - started) / STEPS)
             losses = np.append(losses, np.ones(max(1, int(every / steps[-1])), np.float32))
             started = perf_counter()
-            saved.save(State(engine.parameters(), generator.get_state(), losses, 1.0))
+            saved.save(State(engine.state(), generator.get_state(), losses, 1.0))
             saves.append(perf_counter() - started)
     save = median(saves)
     return Figures(hidden, sum(p.numel() for p in engine.parameters()) * 4, median(steps), save, save / every)

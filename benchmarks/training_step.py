@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Generator
 
-from backproof.engines import Engine, EngineError
+from backproof.engines import EngineError
 from backproof.experiment import network_shape, prepare
 from backproof.models.mlp import Parameters, Shape, initial_parameters
 from backproof.text import Examples, read_corpus
 from backproof.training.settings import Settings
 from measuring import machine
-from measuring.engine import native, steps_of
+from measuring.engine import Rival, native, steps_of
 from measuring.rounds import CLOCKS, Spread, Timed, interleave, spread
 from rivals import ONE_THREAD, RIVALS, UnavailableError, autograd_eager, by_threads
 
@@ -82,7 +82,7 @@ def dense_operations(shape: Shape, batch: int) -> int:
     return 6 * batch * shape.hidden * (shape.block_size * shape.embedding + shape.symbols)
 
 
-def enter(names: list[str], task: Task, threads: int = 1) -> tuple[dict[str, Engine], dict[str, str], dict[str, str]]:
+def enter(names: list[str], task: Task, threads: int = 1) -> tuple[dict[str, Rival], dict[str, str], dict[str, str]]:
     """Those who may be timed; those who cannot run here and why; those who compute something else, and what."""
     truth = Parameters(*(tensor.double() for tensor in task.start))
     wanted = _after_steps(autograd_eager.create(task.shape, truth, task.examples), task)
@@ -100,7 +100,7 @@ def enter(names: list[str], task: Task, threads: int = 1) -> tuple[dict[str, Eng
     return entered, absent, refused
 
 
-def _after_steps(rival: Engine, task: Task) -> dict[str, torch.Tensor]:
+def _after_steps(rival: Rival, task: Task) -> dict[str, torch.Tensor]:
     g = Generator().manual_seed(5)
     indices = torch.randint(0, len(task.examples), (_CHECKED_STEPS, task.batch), generator=g)
     losses = rival.run(indices, torch.full((_CHECKED_STEPS,), _RATE, dtype=torch.float64))
@@ -122,7 +122,7 @@ def disagreement(got: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) 
     )
 
 
-def measure(entered: dict[str, Engine], task: Task, rounds: int, seconds_a_turn: float, clock: str) -> list[Row]:
+def measure(entered: dict[str, Rival], task: Task, rounds: int, seconds_a_turn: float, clock: str) -> list[Row]:
     """One row a rival, after the row of the floor."""
     operations, peak = dense_operations(task.shape, task.batch), native().fma_peak
     turns = {name: steps_of(rival, len(task.examples), task.batch, _RATE) for name, rival in entered.items()}

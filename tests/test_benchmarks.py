@@ -25,12 +25,12 @@ import rivals
 import saving
 import scaling
 import training_step
-from backproof.engines import Engine, EngineError, ExampleSource
+from backproof.engines import EngineError, ExampleSource
 from backproof.models.mlp import Parameters, Shape, initial_parameters
 from backproof.text import Corpus, make_examples, vocabulary_of
 from backproof.training.settings import Settings
 from measuring import machine, rounds
-from measuring.engine import native
+from measuring.engine import Rival, native
 from measuring.rounds import Spread
 from measuring.terminal import on_a_terminal
 from rivals import compiled, jax_scan, manual_eager
@@ -79,7 +79,7 @@ def test_a_rival_agrees_with_float64(
 
 
 def wrong(change: Callable[[Parameters, Tensor], Parameters], wrong_loss: float = 1.0) -> rivals.Make:
-    def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
+    def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Rival:
         @torch.no_grad()
         def steps(p: Parameters, xs: Tensor, ys: Tensor, indices: Tensor, rates: list[float]) -> Tensor:
             losses = torch.empty(len(rates))

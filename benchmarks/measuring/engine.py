@@ -6,16 +6,28 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from types import ModuleType
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from backproof import engines
-from backproof.engines import Engine, EngineError, ExampleSource
+from backproof.engines import EngineError, ExampleSource
 from backproof.models.mlp import Parameters, Shape
 from measuring.rounds import Prepare
 
-Make = Callable[[Shape, Parameters, ExampleSource], Engine]
+
+class Rival(Protocol):
+    """Whoever takes the training steps that `engines.Engine` tells of."""
+
+    name: str
+
+    def run(self, indices: Tensor, learning_rates: Tensor) -> Tensor: ...
+
+    def parameters(self) -> Parameters: ...
+
+
+Make = Callable[[Shape, Parameters, ExampleSource], Rival]
 
 
 def native() -> ModuleType:
@@ -32,7 +44,7 @@ def engine(name: str, threads: int | None = None) -> Make:
     return partial(engines.create, name, threads=threads)
 
 
-def steps_of(engine: Engine, examples: int, batch: int, rate: float) -> Prepare:
+def steps_of(engine: Rival, examples: int, batch: int, rate: float) -> Prepare:
     """Training steps on minibatches drawn beforehand, as `interleave` wants them."""
 
     def prepare(steps: int) -> Callable[[], Tensor]:

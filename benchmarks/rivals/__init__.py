@@ -1,4 +1,4 @@
-"""The ways to take the same training step, each in a file of its own and each an `Engine`.
+"""The ways to take the same training step, each in a file of its own and each a `Rival`.
 
 All are given the numbers of the examples (steps, batch) beforehand, cut out their own minibatches, do the same
 arithmetic in float32 with plain gradient descent, and return every step's loss.

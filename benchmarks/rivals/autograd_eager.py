@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from backproof.engines import Engine, ExampleSource
+from backproof.engines import ExampleSource
 from backproof.models.mlp import Parameters, Shape
 from backproof.rules.batchnorm import EPSILON
+from measuring.engine import Rival
 from rivals.loop import TensorLoop
 
 
-def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
+def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Rival:
     """The rival, ready to train a copy of `parameters`, in their type."""
 
     def steps(p: Parameters, xs: Tensor, ys: Tensor, indices: Tensor, rates: list[float]) -> Tensor:

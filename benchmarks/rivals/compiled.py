@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from backproof.engines import Engine, ExampleSource
+from backproof.engines import ExampleSource
 from backproof.models.mlp import Parameters, Shape
+from measuring.engine import Rival
 from rivals.loop import TensorLoop, UnavailableError
 from rivals.manual_eager import loss_and_gradients
 
 
-def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
+def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Rival:
     """The rival, ready to train a copy of `parameters`; raises UnavailableError where nothing can be compiled."""
     require_compiler()
 

@@ -14,20 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backproof.engines import Engine, ExampleSource
+from backproof.engines import ExampleSource
 from backproof.models.mlp import Parameters, Shape
 from backproof.rules.batchnorm import EPSILON
+from measuring.engine import Rival
 from rivals.loop import UnavailableError
 
 _ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "NPROC": "1", "JAX_PLATFORMS": "cpu"}
 
 
-def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
+def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Rival:
     """The rival, ready to train a copy of `parameters`; raises UnavailableError without JAX."""
     return _JaxScan("JAX scan", shape, parameters, examples, unroll=1)
 
 
-def create_unrolled(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
+def create_unrolled(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Rival:
     """The same with four steps in the body of the loop."""
     return _JaxScan("JAX scan, unrolled", shape, parameters, examples, unroll=4)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from backproof.engines import Engine, ExampleSource
+from backproof.engines import ExampleSource
 from backproof.models.mlp import Parameters, Shape
 from backproof.rules.batchnorm import EPSILON
+from measuring.engine import Rival
 from rivals.loop import TensorLoop
 
 
-def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Engine:
+def create(shape: Shape, parameters: Parameters, examples: ExampleSource) -> Rival:
     """The rival, ready to train a copy of `parameters`."""
 
     @torch.inference_mode()

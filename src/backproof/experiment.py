@@ -108,7 +108,7 @@ def train(
     generator = Generator().manual_seed(settings.seed)
     start = mlp.initial_parameters(shape, generator, settings.affine_seed)
     if begun is not None:
-        start = begun.parameters
+        start = mlp.Parameters(**begun.tensors)
         generator.set_state(begun.random)
     engine = engines.create(settings.engine, shape, start, splits.train, threads)
     outcome = loop.run(engine, len(splits.train), settings, generator, on_progress, begun=begun, keep=keep, until=until)

@@ -1,13 +1,21 @@
 """What every engine keeps to; a new one is added to the list of names and has to pass all of it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from torch import Generator, Tensor
 
 from backproof.engines import Engine, EngineError, create, fused_is_built
+from backproof.engines.eager import EagerEngine
 from backproof.models import mlp
 from backproof.models.memory import NotEnoughMemoryError
 from backproof.text import Corpus, Examples, make_examples, vocabulary_of
+
+if TYPE_CHECKING:
+    from backproof.engines.fused import FusedEngine
 
 ENGINES = ["eager", *(["fused"] if fused_is_built() else [])]
 each_engine = pytest.mark.parametrize("name", ENGINES)
@@ -23,7 +31,7 @@ def shape(small_corpus: Corpus) -> mlp.Shape:
     return mlp.Shape(len(vocabulary_of(small_corpus.words)), block_size=2, embedding=3, hidden=13)
 
 
-def start(name: str, shape: mlp.Shape, examples: Examples) -> tuple[Engine, Tensor, Tensor]:
+def start(name: str, shape: mlp.Shape, examples: Examples) -> tuple[EagerEngine | FusedEngine, Tensor, Tensor]:
     generator = Generator().manual_seed(5)
     engine = create(name, shape, mlp.initial_parameters(shape, generator), examples)
     return engine, torch.randint(0, len(examples), (20, 7), generator=generator), torch.linspace(0.2, 0.01, 20).double()
@@ -68,10 +76,10 @@ def test_how_steps_are_grouped_makes_no_difference(name: str, shape, examples):
 @each_engine
 def test_parameters_are_copies_and_can_be_loaded_again(name: str, shape, examples):
     engine, indices, rates = start(name, shape, examples)
-    before = engine.parameters()
+    before = engine.state()
     first = engine.run(indices, rates)
     after = engine.parameters()
-    assert not torch.equal(before.W1, after.W1)
+    assert not torch.equal(before["W1"], after.W1)
     engine.load(before)
     assert torch.equal(engine.run(indices, rates), first)
     assert all(map(torch.equal, engine.parameters(), after))

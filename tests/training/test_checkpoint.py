@@ -43,9 +43,10 @@ def where(small_corpus: Corpus, small_settings: Settings, states: list[State], t
 
 
 def same(a: State, b: State) -> bool:
-    numbers = zip(a.parameters, b.parameters, strict=True)
+    numbers = ((tensor, b.tensors[name]) for name, tensor in a.tensors.items())
     return (
-        all(torch.equal(x, y) for x, y in numbers)
+        a.tensors.keys() == b.tensors.keys()
+        and all(torch.equal(x, y) for x, y in numbers)
         and torch.equal(a.random, b.random)
         and np.array_equal(a.losses, b.losses)
         and a.seconds == b.seconds

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Generator
 
-from backproof.engines import Engine, create
+from backproof.engines.eager import EagerEngine
 from backproof.models import mlp
 from backproof.text import Corpus, make_examples, vocabulary_of
 from backproof.training import loop
@@ -20,13 +20,13 @@ from backproof.training.status import Status
 SMALL = Settings(steps=50, batch_size=6, hidden=11, embedding=2, block_size=2)
 
 
-def start(corpus: Corpus, **changes: float) -> tuple[Engine, int, Settings, Generator]:
+def start(corpus: Corpus, **changes: float) -> tuple[EagerEngine, int, Settings, Generator]:
     settings = replace(SMALL, **changes)  # type: ignore[arg-type]
     vocabulary = vocabulary_of(corpus.words)
     examples = make_examples(corpus.words, vocabulary, 2)
     generator = Generator().manual_seed(settings.seed)
     shape = mlp.Shape(len(vocabulary), 2, 2, 11)
-    engine = create("eager", shape, mlp.initial_parameters(shape, generator), examples)
+    engine = EagerEngine(shape, mlp.initial_parameters(shape, generator), examples)
     return engine, len(examples), settings, generator
 
 

@@ -19,7 +19,7 @@ WAS = Settings(steps=1000, hidden=50, lr_drop_at=0.8)
 
 def found(done: int = 600) -> Checkpoint:
     parameters = mlp.initial_parameters(mlp.Shape(27, 3, 2, 3, 1), torch.Generator(), 1)
-    state = State(parameters, torch.Generator().get_state(), np.ones(done, np.float32), 1.0)
+    state = State(parameters._asdict(), torch.Generator().get_state(), np.ones(done, np.float32), 1.0)
     return Checkpoint(About(WAS, "eager", 27, "embedded", ""), state)
 
 

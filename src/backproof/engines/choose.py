@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from backproof.engines.protocol import Engine, EngineError, ExampleSource
+from backproof.engines.protocol import EngineError, ExampleSource
 from backproof.models.mlp import Parameters, Shape
+
+if TYPE_CHECKING:
+    from backproof.engines.eager import EagerEngine
+    from backproof.engines.fused import FusedEngine
 
 NAMES = ("auto", "eager", "fused")
 
@@ -41,7 +46,7 @@ def chosen(name: str) -> str:
 
 def create(
     name: str, shape: Shape, parameters: Parameters, examples: ExampleSource, threads: int | None = None
-) -> Engine:
+) -> FusedEngine | EagerEngine:
     """The engine that `name` means, ready to train a copy of `parameters` on `examples`. Raises as `chosen` does.
 
     It takes at most so many `threads` for a step; None: as many as there are cores.

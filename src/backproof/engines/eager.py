@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -28,7 +28,7 @@ class EagerEngine:
         self._correction = shape.correction
         self._work_an_example = shape.hidden * (shape.block_size * shape.embedding + shape.symbols)
         self._examples = examples
-        self.load(parameters)
+        self.load(parameters._asdict())
 
     def run(self, indices: Tensor, learning_rates: Tensor) -> Tensor:
         """See `Engine.run`."""
@@ -51,14 +51,18 @@ class EagerEngine:
         return losses
 
     def parameters(self) -> Parameters:
-        """See `Engine.parameters`."""
+        """A copy of the parameters as they are now."""
         with memory_for_training():
             return Parameters(*(tensor.clone() for tensor in self._parameters))
 
-    def load(self, parameters: Parameters) -> None:
+    def state(self) -> dict[str, Tensor]:
+        """See `Engine.state`; plain gradient descent keeps nothing beside the parameters."""
+        return self.parameters()._asdict()
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
         """See `Engine.load`."""
         with memory_for_training():
-            self._parameters = Parameters(*(tensor.detach().clone() for tensor in parameters))
+            self._parameters = Parameters(**{name: tensor.detach().clone() for name, tensor in state.items()})
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 
 import numpy as np
@@ -59,13 +60,17 @@ class FusedEngine:
         return torch.from_numpy(losses)
 
     def parameters(self) -> Parameters:
-        """See `Engine.parameters`."""
+        """A copy of the parameters as they are now."""
         with memory_for_training():
             return Parameters(*map(torch.from_numpy, self._trainer.parameters()))
 
-    def load(self, parameters: Parameters) -> None:
+    def state(self) -> dict[str, Tensor]:
+        """See `Engine.state`; plain gradient descent keeps nothing beside the parameters."""
+        return self.parameters()._asdict()
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
         """See `Engine.load`."""
-        self._trainer.load(*_arrays(parameters))
+        self._trainer.load(*_arrays(Parameters(**state)))
 
 
 def _arrays(parameters: Parameters) -> list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backproof.models.memory import memory_for
-from backproof.models.mlp import Parameters
 
 
 class EngineError(ValueError):
@@ -39,7 +39,7 @@ class ExampleSource(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Plain gradient descent on the network, many steps a call. The state is the parameters and nothing else."""
+    """Gradient descent on a network, many steps a call. The state is all that steps change: see `state`."""
 
     name: str
 
@@ -52,10 +52,10 @@ class Engine(Protocol):
         """
         ...
 
-    def parameters(self) -> Parameters:
-        """A copy of the parameters as they are now."""
+    def state(self) -> dict[str, Tensor]:
+        """A copy of the parameters by name, and of what the optimiser keeps beside them."""
         ...
 
-    def load(self, parameters: Parameters) -> None:
-        """Go on from these parameters, which are copied."""
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from this state, which is copied."""
         ...

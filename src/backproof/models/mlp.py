@@ -2,7 +2,7 @@
 
     contexts ─ C ─> embcat ─ W1, b1 ─> hprebn ─ bngain, bnbias ─> hpreact ─ tanh ─> h ─ W2, b2 ─> logits ─ y ─> loss
 
-Nothing is derived here: each arrow is a rule of `backproof.rules`, and this page gives their values the published
+Nothing is derived here: each arrow is a rule of `backproof.rules`, and `links` gives their values the published
 names. Source: Y. Bengio et al., "A Neural Probabilistic Language Model", JMLR 3, 2003; the names and the initial
 values are those of the "backprop ninja" lecture of Karpathy's "Neural Networks: Zero to Hero".
 """
@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from backproof.models import chain
+from backproof.models.chain import Link, link
 from backproof.models.memory import memory_for
 from backproof.rules import batchnorm, cross_entropy, embedding, linear, tanh
 from backproof.rules.batchnorm import backward as batchnorm_backward
@@ -137,57 +139,28 @@ def initial_parameters(shape: Shape, generator: Generator | None = None, affine_
         return Parameters(C, W1, b1, W2, b2, bngain, bnbias)
 
 
-class _Chain(NamedTuple):
-    """The records of the six rules, in the order in which they are applied."""
-
-    embedding: embedding.Steps
-    linear1: linear.Steps
-    batchnorm: batchnorm.Steps
-    tanh: tanh.Steps
-    linear2: linear.Steps
-    cross_entropy: cross_entropy.Steps
+def links(correction: int = 1) -> tuple[Link, ...]:
+    """The network as a chain of rules, under its published names."""
+    norm = {"mean": "bnmeani", "diff": "bndiff", "sq": "bndiff2", "var": "bnvar", "rstd": "bnvar_inv", "xhat": "bnraw"}
+    softmax = {name: name for name in cross_entropy.Steps._fields[1:-1]}
+    return (
+        link(embedding, "embcat", "C", inner={"emb": "emb"}, ix="Xb"),
+        link(linear, "hprebn", "embcat", "W1", "b1"),
+        link(batchnorm, "hpreact", "hprebn", "bngain", "bnbias", inner=norm, correction=correction),
+        link(tanh, "h", "hpreact"),
+        link(linear, "logits", "h", "W2", "b2"),
+        link(cross_entropy, "loss", "logits", inner=softmax, y="Yb"),
+    )
 
 
 def forward_steps(p: Parameters, x: Contexts, y: Targets, correction: int = 1) -> Steps:
     """Every value of the forward pass, in nats per example at its end."""
-    emb = embedding.forward_steps(p.C, x)
-    lin1 = linear.forward_steps(emb.embcat, p.W1, p.b1)
-    norm = batchnorm.forward_steps(lin1.y, p.bngain, p.bnbias, correction)
-    act = tanh.forward_steps(norm.y)
-    lin2 = linear.forward_steps(act.y, p.W2, p.b2)
-    return _published_names(_Chain(emb, lin1, norm, act, lin2, cross_entropy.forward_steps(lin2.y, y)))
+    return Steps(**chain.forward_steps(links(correction), p._asdict(), {"Xb": x, "Yb": y}))
 
 
 def backward_steps(s: Steps, x: Contexts, y: Targets, dloss: Scalar, correction: int = 1) -> Steps:
     """The gradient of every value, each rule handing its input's gradient to the rule before."""
-    values = _rule_names(s)
-    dloss_steps = cross_entropy.backward_steps(values.cross_entropy, y, dloss)
-    dlin2 = linear.backward_steps(values.linear2, dloss_steps.logits)
-    dact = tanh.backward_steps(values.tanh, dlin2.x)
-    dnorm = batchnorm.backward_steps(values.batchnorm, dact.x, correction)
-    dlin1 = linear.backward_steps(values.linear1, dnorm.x)
-    demb = embedding.backward_steps(values.embedding, x, dlin1.x)
-    return _published_names(_Chain(demb, dlin1, dnorm, dact, dlin2, dloss_steps))
-
-
-def _published_names(chain: _Chain) -> Steps:
-    (C, emb, embcat), (_, W1, b1, hprebn), norm, (_, h), (_, W2, b2, _), loss = chain
-    _, bnmeani, bndiff, bndiff2, bnvar, bnvar_inv, bnraw, bngain, bnbias, hpreact = norm
-    return Steps(
-        C, emb, embcat, W1, b1, hprebn, bnmeani, bndiff, bndiff2, bnvar, bnvar_inv, bnraw, bngain, bnbias, hpreact,
-        h, W2, b2, *loss,
-    )  # fmt: skip
-
-
-def _rule_names(s: Steps) -> _Chain:
-    return _Chain(
-        embedding.Steps(s.C, s.emb, s.embcat),
-        linear.Steps(s.embcat, s.W1, s.b1, s.hprebn),
-        batchnorm.Steps(*s[5:15]),
-        tanh.Steps(s.hpreact, s.h),
-        linear.Steps(s.h, s.W2, s.b2, s.logits),
-        cross_entropy.Steps(*s[18:]),
-    )
+    return Steps(**chain.backward_steps(links(correction), s._asdict(), {"Xb": x, "Yb": y}, dloss))
 
 
 class Saved(NamedTuple):

@@ -98,7 +98,7 @@ class Checkpoints:
     def _write(self, state: State) -> None:
         from safetensors.torch import save
 
-        tensors = state.parameters._asdict() | {_RANDOM: state.random}
+        tensors = {**state.tensors, _RANDOM: state.random}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         metadata = {
             "format": _FORMAT,
@@ -234,7 +234,7 @@ def _state(path: Path, place: Path, about: About) -> State | None:
         return None
     if set(tensors) != set(Parameters._fields) or not _fit(tensors, about.shape):
         return None
-    return State(Parameters(**tensors), random, losses, seconds)
+    return State(tensors, random, losses, seconds)
 
 
 def _losses(path: Path, steps: int) -> np.ndarray:

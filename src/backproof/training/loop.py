@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from backproof.engines import Engine
-from backproof.models.mlp import Parameters
 from backproof.training.interrupt import deferred_interrupt
 from backproof.training.settings import Settings
 from backproof.training.status import Status
@@ -38,10 +37,11 @@ class Progress:
 class State:
     """All that a run needs to go on, bit by bit as if it had never stopped.
 
-    `random` is the state of the generator of minibatches; `losses` (float32) are those of all steps so far.
+    `tensors` are the engine's; `random` is the state of the generator of minibatches; `losses` (float32) are those of
+    all steps so far.
     """
 
-    parameters: Parameters
+    tensors: Mapping[str, Tensor]
     random: Tensor
     losses: NDArray
     seconds: float
@@ -87,7 +87,7 @@ def run(
 
     Ends early after `until` steps, on Ctrl-C, and when `on_progress` returns True: the run is then interrupted. It also
     ends on a step that makes the loss or a parameter infinite or NaN: the engine is then left in the last state in
-    which all parameters were finite, and only the losses up to it are returned.
+    which all of its numbers were finite, and only the losses up to it are returned.
     """
     until = settings.steps if until is None else min(until, settings.steps)
     losses = np.empty(settings.steps, np.float32)
@@ -99,7 +99,7 @@ def run(
         started -= begun.seconds
 
     def state() -> State:
-        return State(engine.parameters(), generator.get_state(), losses[:done], perf_counter() - started)
+        return State(engine.state(), generator.get_state(), losses[:done], perf_counter() - started)
 
     stopped = False
     with deferred_interrupt() as interrupted:
@@ -115,7 +115,7 @@ def run(
                 kept = perf_counter()
             chunk_started = perf_counter()
             count = min(chunk, until - done)
-            before = engine.parameters()
+            before = engine.state()
             indices = torch.randint(0, examples, (count, settings.batch_size), generator=generator)
             chunk_rates = learning_rates(settings, done, done + count)
             chunk_losses = engine.run(indices, chunk_rates)
@@ -143,7 +143,7 @@ def _next_chunk(count: int, seconds: float, batch_size: int) -> int:
     return max(1, min(wanted, 2 * count, _MOST_INDICES_A_CHUNK // batch_size))
 
 
-def _rewind(engine: Engine, before: Parameters, indices: Tensor, rates: Tensor) -> int:
+def _rewind(engine: Engine, before: Mapping[str, Tensor], indices: Tensor, rates: Tensor) -> int:
     """Repeat the chunk up to the step that spoilt it, and leave the engine just before; return the steps that count.
 
     A state that is not finite never becomes finite again, so the step is found by bisection.
@@ -159,7 +159,7 @@ def _rewind(engine: Engine, before: Parameters, indices: Tensor, rates: Tensor) 
 
 
 def _all_finite(engine: Engine) -> bool:
-    return all(_finite(tensor) for tensor in engine.parameters())
+    return all(_finite(tensor) for tensor in engine.state().values())
 
 
 def _finite(tensor: Tensor) -> bool:
