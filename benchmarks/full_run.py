@@ -26,7 +26,6 @@ from torch import Generator
 from backproof.experiment import network_shape, prepare
 from backproof.models.mlp import initial_parameters
 from backproof.text import read_corpus
-from backproof.training.loop import learning_rates
 from backproof.training.settings import Settings
 from measuring import machine
 from measuring.engine import engine
@@ -56,7 +55,7 @@ def kernel_seconds(data: str, settings: Settings) -> float:
     vocabulary, splits = prepare(read_corpus(data), settings)
     shape, generator = network_shape(settings, vocabulary), Generator().manual_seed(settings.seed)
     made = engine(settings.engine)(shape, initial_parameters(shape, generator), splits.train)
-    rates, seconds = learning_rates(settings), 0.0
+    rates, seconds = settings.rates(), 0.0
     for start in range(0, settings.steps, _CHUNK):
         chunk = rates[start : start + _CHUNK]
         indices = torch.randint(0, len(splits.train), (len(chunk), settings.batch_size), generator=generator)

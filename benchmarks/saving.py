@@ -28,7 +28,6 @@ from backproof import engines
 from backproof.experiment import network_shape, prepare
 from backproof.models.mlp import initial_parameters
 from backproof.text import read_corpus
-from backproof.training import loop
 from backproof.training.checkpoint import About, Checkpoints, owned
 from backproof.training.loop import State
 from backproof.training.settings import Settings
@@ -62,7 +61,7 @@ def measure(hidden: int, every: float, repeats: int, folder: Path) -> Figures:
         for _ in range(repeats):
             indices = torch.randint(0, len(splits.train), (STEPS, settings.batch_size), generator=generator)
             started = perf_counter()
-            engine.run(indices, loop.learning_rates(settings, 0, STEPS))
+            engine.run(indices, settings.rates(0, STEPS))
             steps.append((perf_counter() - started) / STEPS)
             losses = np.append(losses, np.ones(max(1, int(every / steps[-1])), np.float32))
             started = perf_counter()

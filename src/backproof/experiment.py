@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -39,6 +39,11 @@ class Losses:
     train: float
     validation: float
     test: float
+
+
+class _HasLosses(Protocol):
+    @property
+    def step_losses(self) -> NDArray: ...
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ def evaluate(model: TrainedModel, splits: Splits) -> Losses:
     return Losses(*(evaluation.mean_loss(model.parameters, model.statistics, split) for split in splits))
 
 
-def log10_losses(result: Result) -> NDArray:
+def log10_losses(result: _HasLosses) -> NDArray:
     """What the published notebooks keep and plot: log10 of every step's loss, float32."""
     with np.errstate(divide="ignore"):
         return np.log10(result.step_losses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,35 @@ def loss_png(log10_losses: NDArray, drop_step: int) -> bytes:
     axes.set_xlabel("step")
     axes.set_ylabel("log10 of the loss")
     axes.set_title("Training loss")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def curve_png(step_losses: NDArray, curve: Sequence[tuple[int, float, float]]) -> bytes:
+    """The losses of the steps and of the validation split, nats a symbol; `curve` has steps, training, validation."""
+    figure, axes = _figure(9, 5)
+    steps = len(step_losses)
+    stride = max(1, steps // _MOST_POINTS)
+    drawn = np.where(np.isfinite(step_losses), step_losses, np.nan)
+    axes.plot(np.arange(0, steps, stride), drawn[::stride], color=_PALE, lw=0.6, label=_every(stride))
+    at, train, validation = np.array(curve, float).reshape(-1, 3).T
+    axes.plot(at, train, color=_STRONG, lw=1.8, marker=".", label="training, mean since the last measurement")
+    axes.plot(at, validation, color=_MARK, lw=1.8, marker=".", label="validation split")
+    if (finite := np.isfinite(validation)).any():
+        best = int(np.nanargmin(np.where(finite, validation, np.nan)))
+        axes.annotate(
+            f"{validation[best]:.3f}", (at[best], validation[best]), (0, -14), textcoords="offset points", ha="center",
+            color=_MARK,
+        )  # fmt: skip
+    shown = np.concatenate([drawn[np.isfinite(drawn)], validation[finite]])
+    if shown.size:
+        low, high = np.percentile(shown, [0.1, 99.0])
+        axes.set_ylim(low - 0.15 * (high - low) - 1e-3, high + 0.1 * (high - low) + 1e-3)
+    axes.set_xlim(0, max(1, steps))
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats per symbol)")
+    axes.set_title("Loss")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(frameon=False)
     return _png(figure)

@@ -5,20 +5,30 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backproof.files import read_bytes
 from backproof.training.errors import ModelFileError
 from backproof.training.folder import MARKER, recover
+from backproof.training.kinds import settings_from
 from backproof.training.settings import Settings, SettingsError
 from backproof.training.status import Status
 
-FORMAT = "backproof-run-1"
+if TYPE_CHECKING:
+    from backproof.training.kinds import AnySettings
+
+FORMATS = ("backproof-run-1", "backproof-run-2")
+"""Of runs of the exercise's network, and of models that read whole words."""
 MODEL = "model.safetensors"
 _MOST_BYTES = 2**24  # 65,535 symbols take one
+
+
+def format_of(settings: AnySettings) -> str:
+    """How a run.json of such a run calls itself."""
+    return FORMATS[0] if isinstance(settings, Settings) else FORMATS[1]
 
 
 class SplitLosses(NamedTuple):
@@ -40,7 +50,7 @@ class Rung(NamedTuple):
 class RunRecord:
     """What `run.json` says. `losses` are None where one was not finite; `seconds` are those of the training loop."""
 
-    settings: Settings
+    settings: AnySettings
     symbols: tuple[str, ...]
     data_source: str
     data_sha256: str
@@ -67,7 +77,7 @@ def read_record(folder: Path) -> RunRecord:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}); restore the run's own file.") from None
     except (ValueError, RecursionError):  # the latter for brackets in brackets in brackets
         raise ModelFileError(f"{path} is damaged: it is not JSON; restore the run's own file.") from None
-    if isinstance(said, dict) and said.get("format", FORMAT) != FORMAT:
+    if isinstance(said, dict) and said.get("format", FORMATS[0]) not in FORMATS:
         raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
     try:
         return _record(said)
@@ -78,8 +88,8 @@ def read_record(folder: Path) -> RunRecord:
 def _record(said: Mapping[str, Any]) -> RunRecord:
     from backproof.text.vocabulary import checked  # here, with numpy: the commands' options know this module
 
-    settings = Settings(**said["settings"])
-    if said["settings"] != asdict(settings):  # a default in place of a setting that is missing would be another run's
+    settings = settings_from(said["settings"])
+    if said.get("format", FORMATS[0]) != format_of(settings):
         raise ValueError
     data, figures = said["data"], said["figures"]
     return RunRecord(
@@ -101,7 +111,7 @@ def _losses(said: Mapping[str, Any]) -> SplitLosses | None:
     return None if None in values else SplitLosses(*map(_number, values))
 
 
-def _rung(said: Sequence[Any], settings: Settings) -> Rung:
+def _rung(said: Sequence[Any], settings: AnySettings) -> Rung:
     steps, loss = said
     return Rung(_steps(steps, settings), None if loss is None else _number(loss))
 
@@ -112,7 +122,7 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _steps(value: Any, settings: Settings) -> int:
+def _steps(value: Any, settings: AnySettings) -> int:
     if type(value) is not int or not 0 <= value <= settings.steps:
         raise ValueError
     return value

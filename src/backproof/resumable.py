@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from backproof import experiment
-from backproof.engines import chosen
+from backproof import experiment, word_experiment
+from backproof.engines import chosen, page
 from backproof.experiment import Result
 from backproof.text import Corpus, vocabulary_of
 from backproof.training.checkpoint import About, Checkpoint, Checkpoints
 from backproof.training.folder import FolderError
 from backproof.training.loop import Keep, Progress, State
 from backproof.training.settings import Settings
+from backproof.training.watch import Measured
+from backproof.training.word_model import WordModel
+from backproof.word_experiment import WordResult
+
+if TYPE_CHECKING:
+    from backproof.training.kinds import AnySettings
 
 
 class Resumable:
@@ -24,13 +32,14 @@ class Resumable:
     EngineError.
     """
 
-    def __init__(self, folder: Path, corpus: Corpus, settings: Settings, begun: Checkpoint | None) -> None:
+    def __init__(self, folder: Path, corpus: Corpus, settings: AnySettings, begun: Checkpoint | None) -> None:
         if begun is not None and corpus.sha256 != begun.about.data_sha256:
             raise FolderError(
                 f"The run in {folder} was begun on other words than {corpus.source} holds; give them with --data."
             )
         self.settings = settings
-        self.engine = chosen(settings.engine if begun is None else begun.about.engine)
+        wanted = settings.engine if begun is None else begun.about.engine
+        self.engine = chosen(wanted) if isinstance(settings, Settings) else page.chosen(wanted, settings.model)
         self._corpus, self._begun = corpus, begun and begun.state
         about = About(settings, self.engine, len(vocabulary_of(corpus.words)), corpus.source, corpus.sha256)
         try:
@@ -51,18 +60,21 @@ class Resumable:
         every: float = 30.0,
         until: int | None = None,
         threads: int | None = None,
+        on_measured: Callable[[Measured, WordModel], object] = lambda measured, model: None,
         on_interrupt: Callable[[], None] = lambda: None,
         on_failure: Callable[[OSError], None] = lambda error: None,
-    ) -> Result:
-        """`experiment.train`, with the state saved after so many seconds, on signals and at the end.
+    ) -> Result | WordResult:
+        """`train` of `experiment` or `word_experiment`, with the state saved as it goes, on signals and at the end.
 
         Where it cannot be saved the training goes on all the same: `on_failure` hears of it, once until one is saved.
         """
         keep = Keep(self._tried(on_failure), every, on_interrupt)
-        settings = replace(self.settings, engine=self.engine)
-        result = experiment.train(
-            self._corpus, settings, on_progress, begun=self._begun, keep=keep, until=until, threads=threads
-        )
+        settings, words = replace(self.settings, engine=self.engine), self._corpus
+        if isinstance(settings, Settings):
+            train = partial(experiment.train, words, settings)
+        else:
+            train = partial(word_experiment.train, words, settings, on_measured=on_measured)
+        result = train(on_progress, begun=self._begun, keep=keep, until=until, threads=threads)
         return replace(result, settings=self.settings)
 
     def _tried(self, on_failure: Callable[[OSError], None]) -> Callable[[State], None]:

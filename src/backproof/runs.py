@@ -4,7 +4,7 @@ run.json             configuration, vocabulary, data and its checksum, versions,
 model.safetensors    parameters and calibrated statistics
 losses.npy           log10 of every step's loss, float32
 loss.png             the losses, drawn
-dlogits.png          the gradient of the logits on one minibatch, drawn
+dlogits.png          the gradient of the logits on one minibatch, drawn (the exercise's network)
 samples.txt          20 words that the model made up
 """
 
@@ -26,27 +26,30 @@ import numpy as np
 from backproof import plots
 from backproof.experiment import Result, log10_losses, network_shape
 from backproof.models import mlp
-from backproof.record import FORMAT, MODEL, Rung, RunRecord, read_record
+from backproof.record import MODEL, Rung, RunRecord, format_of, read_record
 from backproof.rules.cross_entropy import backward as cross_entropy_backward
 from backproof.text import Vocabulary
-from backproof.training import checkpoint
+from backproof.training import checkpoint, word_model
 from backproof.training import model as model_file
 from backproof.training.errors import ModelFileError
 from backproof.training.folder import MARKER, write_folder
 from backproof.training.model import TrainedModel
 from backproof.training.settings import Settings
 from backproof.training.status import Status
+from backproof.training.word_model import WordModel
+from backproof.word_experiment import WordResult
 
 if TYPE_CHECKING:
     from backproof.proof.report.rows import Row
+    from backproof.training.kinds import AnySettings
 
 
 @dataclass(frozen=True)
 class Run:
     """A run read back from its folder. `data_source` and `data_sha256` say what it was trained on."""
 
-    model: TrainedModel
-    settings: Settings
+    model: TrainedModel | WordModel
+    settings: AnySettings
     data_source: str
     data_sha256: str
 
@@ -56,7 +59,11 @@ class Run:
 
 
 def save_run(
-    result: Result, folder: Path | str, overwrite: bool = False, owned: bool = False, rungs: Sequence[Rung] = ()
+    result: Result | WordResult,
+    folder: Path | str,
+    overwrite: bool = False,
+    owned: bool = False,
+    rungs: Sequence[Rung] = (),
 ) -> Path:
     """Write a run's folder whole; return its path, a free one like it if the folder is taken.
 
@@ -65,17 +72,22 @@ def save_run(
 
     Raises FolderError when it cannot be written.
     """
-    model = model_file.to_bytes(result.model)
+    exercise = isinstance(result, Result)
+    model = model_file.to_bytes(result.model) if exercise else word_model.to_bytes(result.model)
     losses = log10_losses(result)
     files = {
         MARKER: json.dumps(_description(result, model, rungs), indent=2, ensure_ascii=False, allow_nan=False).encode(),
         MODEL: model,
         "losses.npy": _npy(losses),
         "samples.txt": "".join(f"{word}\n" for word in result.samples).encode(),
-        "dlogits.png": _draw_dlogits(result),
     }
-    if len(losses):
-        files["loss.png"] = plots.loss_png(losses, result.settings.drop_step)
+    if exercise:
+        files["dlogits.png"] = _draw_dlogits(result)
+        picture = plots.loss_png(losses, result.settings.drop_step) if len(losses) else None
+    else:
+        picture = plots.curve_png(result.step_losses, result.curve) if len(losses) else None
+    if picture:
+        files["loss.png"] = picture
     besides = checkpoint.copy if owned and result.status is Status.INTERRUPTED else None
     return write_folder(Path(folder), files, overwrite, owned, besides)
 
@@ -87,8 +99,12 @@ def load_run(folder: Path | str, record: RunRecord | None = None) -> Run:
     """
     folder = Path(folder)
     record = record or read_record(folder)
+    if not isinstance(record.settings, Settings):
+        name, options = record.settings.model, record.settings.options
+        words = word_model.from_file(folder / MODEL, name, options, record.symbols, record.model_sha256)
+        return Run(words, record.settings, record.data_source, record.data_sha256)
     shape = network_shape(record.settings, Vocabulary(record.symbols))
-    most = model_file.most_bytes(shape)
+    most = model_file.most_bytes(sum(map(math.prod, model_file.tensor_shapes(shape).values())))
     model = model_file.from_file(folder / MODEL, record.symbols, record.model_sha256, most)
     if model.shape != shape:
         path = folder / MARKER
@@ -96,10 +112,10 @@ def load_run(folder: Path | str, record: RunRecord | None = None) -> Run:
     return Run(model, record.settings, record.data_source, record.data_sha256)
 
 
-def _description(result: Result, model: bytes, rungs: Sequence[Rung]) -> dict[str, Any]:
+def _description(result: Result | WordResult, model: bytes, rungs: Sequence[Rung]) -> dict[str, Any]:
     corpus, splits = result.corpus, result.splits
     return {
-        "format": FORMAT,
+        "format": format_of(result.settings),
         "status": result.status.value,
         "settings": asdict(result.settings),
         "vocabulary": list(result.model.symbols),
@@ -121,7 +137,16 @@ def _description(result: Result, model: bytes, rungs: Sequence[Rung]) -> dict[st
             "losses": {name: _number(value) for name, value in asdict(result.losses).items()},
             "rungs": [[rung.steps, _number(rung.loss)] for rung in rungs],
             "proof": [_proved(row) for row in result.proof],
+            **({} if isinstance(result, Result) else _on_the_way(result)),
         },
+    }
+
+
+def _on_the_way(result: WordResult) -> dict[str, Any]:
+    return {
+        "best_step": result.best and result.best.steps,
+        "curve": [[steps, _number(train), _number(loss)] for steps, train, loss in result.curve],
+        "novelty": result.novelty and asdict(result.novelty),
     }
 
 

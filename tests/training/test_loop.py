@@ -31,7 +31,7 @@ def start(corpus: Corpus, **changes: float) -> tuple[EagerEngine, int, Settings,
 
 
 def test_the_published_schedule():
-    rates = loop.learning_rates(Settings())
+    rates = Settings().rates()
     assert len(rates) == 200_000
     assert rates[99_999] == 0.1
     assert rates[100_000] == 0.01
@@ -39,7 +39,7 @@ def test_the_published_schedule():
 
 @pytest.mark.parametrize(("drop_at", "high"), [(0.0, 0), (0.25, 2), (1.0, 8)])
 def test_the_drop_may_be_anywhere(drop_at: float, high: int):
-    rates = loop.learning_rates(Settings(steps=8, lr=1.0, lr_drop_at=drop_at, lr_after=0.5))
+    rates = Settings(steps=8, lr=1.0, lr_drop_at=drop_at, lr_after=0.5).rates()
     assert rates.tolist() == [1.0] * high + [0.5] * (8 - high)
 
 
@@ -123,9 +123,9 @@ def test_a_run_that_diverges_keeps_the_last_finite_state(small_corpus: Corpus, m
     again, examples, settings, generator = start(small_corpus, lr=1e25, lr_drop_at=1.0)
     steps = len(outcome.losses)
     indices = torch.randint(0, examples, (steps + 1, 6), generator=generator)
-    again.run(indices[:steps], loop.learning_rates(settings)[:steps])
+    again.run(indices[:steps], settings.rates()[:steps])
     assert all(map(torch.equal, again.parameters(), engine.parameters()))
-    losses = again.run(indices[steps:], loop.learning_rates(settings)[steps : steps + 1])
+    losses = again.run(indices[steps:], settings.rates()[steps : steps + 1])
     spoilt = not torch.isfinite(losses).all() or not all(torch.isfinite(t).all() for t in again.parameters())
     assert spoilt
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import tyro
 from backproof.cli.evaluate import Evaluate
 from backproof.cli.explain import Explain
 from backproof.cli.fetch import Fetch
+from backproof.cli.of_model import commands_of, named_model
 from backproof.cli.prove import Prove
 from backproof.cli.sample import Sample
 from backproof.cli.sweep import SweepCommand
@@ -32,8 +34,10 @@ Example: backproof prove && backproof train --steps 20000"""
 
 def parse(arguments: Sequence[str] | None = None) -> Command:
     """The command that `arguments` (None: those of the process) ask for; leaves as a program does when it is none."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    model = named_model(given) if given[:1] in (["train"], ["prove"]) else None
     return tyro.cli(
-        Command,  # type: ignore[arg-type]
+        commands_of(model) if model else Command,  # type: ignore[arg-type]
         prog="backproof",
         description=_DESCRIPTION,
         args=arguments,

@@ -40,13 +40,17 @@ class Evaluate:
                 _UNUSABLE,
             )
         print_corpus(corpus)
-        from backproof import experiment  # with PyTorch, which takes seconds: somebody waits for words
+        from backproof import experiment, word_experiment  # with PyTorch, which takes long: somebody waits for words
         from backproof.runs import load_run
+        from backproof.training.word_model import WordModel
 
         run, settings = load_run(self.folder, record), record.settings
         heading("Loss (nats per symbol)")
         with working("measuring"):
-            splits = text.split_examples(corpus.words, run.vocabulary, settings.block_size, settings.split_seed)
-            losses = experiment.evaluate(run.model, splits)
+            given = corpus.words, run.vocabulary, settings.block_size, settings.split_seed
+            if isinstance(run.model, WordModel):
+                losses = word_experiment.evaluate(run.model, text.split_whole_words(*given))
+            else:
+                losses = experiment.evaluate(run.model, text.split_examples(*given))
         print_losses(losses)
         return 0

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from backproof.cli.console import console, heading, print_corpus, print_rows, working
+from backproof.cli.train import Models
 from backproof.files import check_file
 
 if TYPE_CHECKING:
     from backproof.proof.report.report import Report
+    from backproof.text import Corpus
 
 _FAILED = 1
 
@@ -41,6 +43,8 @@ class Prove:
     """Print the report as JSON."""
     html: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Save the report as a page that needs no network."""
+    model: Models = "mlp"
+    """Network: which; --help behind it shows its own options."""
     data: str = "embedded"
     """Network: words; embedded, makemore, or a UTF-8 file with one word a line."""
     hidden: int = 64
@@ -60,6 +64,8 @@ class Prove:
                 check_file(self.html)
         if self.file is not None:
             return self._prove_file(self.file)
+        if self.html is not None and self.grain == "both":
+            raise PageError("--html shows one report; add --grain steps or --grain fused.")
         return self._prove_network()
 
     def _prove_file(self, file: Path) -> int:
@@ -78,12 +84,9 @@ class Prove:
                 report.save_html(self.html)
 
     def _prove_network(self) -> int:
-        from backproof.training.settings import Settings, SettingsError
+        from backproof.training.settings import Settings
 
         settings = Settings(hidden=self.hidden, correction=self.correction, batch_size=self.batch_size, seed=self.seed)
-        if self.html is not None and self.grain == "both":
-            raise SettingsError("--html shows one report; add --grain steps or --grain fused.")
-
         from torch import Generator
 
         from backproof import experiment, text
@@ -105,17 +108,20 @@ class Prove:
                 reports["steps"] = network.prove_steps(*given)
             if self.grain != "steps":
                 reports["fused"] = network.prove_fused(*given)
+        count = sum(tensor.numel() for tensor in parameters)
+        about = f"One minibatch of {self.batch_size}, {self.hidden} hidden neurons, {count:,} parameters."
+        note = network.rounding_note(*given) if "steps" in reports and not self.json else ""
+        return self._show(reports, corpus, about, note)
+
+    def _show(self, reports: dict[str, Report], corpus: Corpus, about: str, note: str = "") -> int:
         if self.html is not None:
             self._save_page(reports[self.grain])
         if self.json:
             console.print(json.dumps({grain: json.loads(report.to_json()) for grain, report in reports.items()}))
         else:
             print_corpus(corpus)
-            console.print(
-                f"One minibatch of {self.batch_size}, {self.hidden} hidden neurons, "
-                f"{sum(tensor.numel() for tensor in parameters):,} parameters."
-            )
-            _print_network(reports, network.rounding_note(*given))
+            console.print(about)
+            _print_network(reports, note)
         return 0 if all(report.ok for report in reports.values()) else _FAILED
 
 

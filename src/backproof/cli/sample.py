@@ -26,11 +26,15 @@ class Sample:
     temperature: float = 1.0
     """Below 1: likelier words; above 1: wilder ones."""
 
+    top_k: int = 0
+    """Draw among so many likeliest symbols; 0: among all."""
+
     def run(self) -> int:
         from backproof.cli.console import printable
         from backproof.runs import load_run
         from backproof.training.sampling import sample
 
-        for word in sample(load_run(self.folder).model, self.count, self.seed, self.start, self.temperature):
+        model = load_run(self.folder).model
+        for word in sample(model, self.count, self.seed, self.start, self.temperature, self.top_k):
             print(printable(word), flush=True)  # not by the console, which would turn a tab into spaces
         return 0

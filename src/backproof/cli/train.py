@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from backproof.resumable import Resumable
     from backproof.text import Corpus
     from backproof.training.checkpoint import Checkpoint
+    from backproof.training.kinds import AnySettings
+    from backproof.training.watch import Measured
+    from backproof.training.word_model import WordModel
+    from backproof.word_experiment import WordResult
 
+Models = Literal["mlp", "bigram", "bag-of-words", "cnn", "rnn", "gru", "lstm", "transformer"]
 _FAILED, _INTERRUPTED = 1, 130
 _SIGNAL = 128  # what a shell adds to a signal's number for the exit code of whom it ended
 
@@ -45,6 +50,8 @@ class Train:
 
     data: str = "embedded"
     """Words: embedded, makemore, or a UTF-8 file with one word a line."""
+    model: Models = "mlp"
+    """Which network; --help behind it shows its own options."""
     settings: Settings = field(default_factory=Settings)
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the run; without it, runs/ and the time."""
@@ -56,6 +63,11 @@ class Train:
     """Seconds after which the run's state is saved again."""
     threads: Annotated[int | Literal["auto"], tyro.conf.arg(metavar="INT|auto")] = "auto"
     """At most so many for a step, auto: one a core; how many make it faster is measured. The result is the same."""
+
+    @property
+    def wanted(self) -> AnySettings:
+        """The settings that the command asks for."""
+        return self.settings
 
     def run(self) -> int:
         from backproof.training.folder import FolderError, check_folder, default_folder, recover, unfinished
@@ -95,7 +107,7 @@ class Train:
         if unfinished(folder) or not (folder / MARKER).is_file():
             return None
         run = load_run(folder)
-        if run.settings != self.settings or run.data_source != self.data:
+        if run.settings != self.wanted or run.data_source != self.data:
             return None
         console.print(f"The run in {folder} is finished; there is nothing left to do.")
         return 0
@@ -111,14 +123,14 @@ class Train:
             raise FolderError(
                 f"The run in {folder} has just been ended by another process; look at it before you go on."
             )
-        return continued(found, self.settings, folder, anew=self.resume == "auto")
+        return continued(found, self.wanted, folder, anew=self.resume == "auto")
 
     def _train(self, folder: Path, corpus: Corpus | None, begun: Checkpoint | None) -> int:
         from backproof.resumable import Resumable
 
         if corpus is None:
             corpus = _words(self.data if begun is None or self.data != "embedded" else begun.about.data_source)
-        run = Resumable(folder, corpus, self.settings if begun is None else begun.about.settings, begun)
+        run = Resumable(folder, corpus, self.wanted if begun is None else begun.about.settings, begun)
         heading(f"Training: {run.settings.steps:,} steps with the engine {run.engine}")
         if run.saved:
             console.print(f"Going on from step {run.saved:,}.")
@@ -159,6 +171,7 @@ def _run(run: Resumable, folder: Path, command: Train) -> int:
                         display,
                         every=command.save_every,
                         threads=None if command.threads == "auto" else command.threads,
+                        on_measured=_print_measured,
                         on_interrupt=_say_that_it_is_saved,
                         on_failure=not_saved,
                     )
@@ -174,7 +187,8 @@ def _run(run: Resumable, folder: Path, command: Train) -> int:
     try:
         _print_result(result)
         heading(f"The run is in {folder}")
-        console.print(f"Its pictures: {folder / 'loss.png'} and {folder / 'dlogits.png'}.")
+        pictures = [str(folder / name) for name in ("loss.png", "dlogits.png") if (folder / name).exists()]
+        console.print(f"Its picture{'s' if len(pictures) > 1 else ''}: {' and '.join(pictures)}.")
         console.print(f"Go on with: {this_command()} sample {folder} --start ma")
     except OSError:
         complain(f"The output could not be written; the run is saved in {folder}.", _FAILED)
@@ -200,7 +214,18 @@ def print_losses(losses: Losses) -> None:
         console.print(f"{name:>12}  {getattr(losses, name):.4f}")
 
 
-def _print_result(result: Result) -> None:
+def _print_measured(measured: Measured, model: WordModel) -> None:
+    from backproof.training.sampling import SamplingError, sample
+
+    words = ""
+    with suppress(SamplingError, RuntimeError):  # of a model that has just diverged
+        words = f"   {', '.join(sample(model, 3, measured.steps))}"
+    console.print(
+        f"{measured.steps:9,}  train {measured.train:.4f}  validation {measured.validation:.4f}{words}", soft_wrap=True
+    )
+
+
+def _print_result(result: Result | WordResult) -> None:
     steps = len(result.step_losses)
     console.print(
         f"{steps:,} steps in {result.seconds:.1f} s, {steps / max(result.seconds, 1e-9):,.0f} steps a second."
@@ -208,13 +233,27 @@ def _print_result(result: Result) -> None:
     if result.proof:
         heading("Gradients of the trained parameters, against automatic differentiation")
         print_rows(result.proof)
-    heading("Loss after calibration on the training split (nats per symbol)")
+    heading(_which_losses(result))
     print_losses(result.losses)
     if result.samples:
         heading(f"{len(result.samples)} new words")
         console.print("\n".join(result.samples))
+    if (seen := getattr(result, "novelty", None)) is not None:
+        new = seen.sampled - seen.in_train - seen.in_test
+        console.print(
+            f"\nOf {seen.sampled:,} words, {seen.in_train:,} are in the training list, {seen.in_test:,} in the test "
+            f"list alone, {new:,} in neither.",
+            soft_wrap=True,
+        )
 
 
-def _divergence(result: Result) -> str:
+def _which_losses(result: Result | WordResult) -> str:
+    best = getattr(result, "best", None)
+    if best is not None:
+        return f"Loss of the best parameters on the validation split, those of step {best.steps:,} (nats per symbol)"
+    return "Loss after calibration on the training split (nats per symbol)"
+
+
+def _divergence(result: Result | WordResult) -> str:
     sentence = result.divergence
     return f"{sentence[0].upper()}{sentence[1:]}; the last finite state is saved. Try again with a smaller --lr."

@@ -19,6 +19,8 @@ from torch import Tensor
 
 Values = Mapping[str, Any]
 """Tensors, or lists of a tensor a step, by their names in the network."""
+Data = Mapping[str, Any]
+"""What gets no gradient and comes with each batch, such as contexts and targets, by the names that links know."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Link:
     rule: ModuleType
     reads: tuple[str, ...]
     makes: tuple[str, ...]
-    data: Mapping[str, Any]
+    data: Data
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,7 +45,7 @@ class Link:
     def result(self) -> str:
         return self.makes[-1]
 
-    def given(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def given(self, data: Data) -> dict[str, Any]:
         """The rule's arguments without a gradient."""
         return {name: data[value] if isinstance(value, str) else value for name, value in self.data.items()}
 
@@ -66,7 +68,7 @@ def link(rule: ModuleType, result: str, *reads: str, inner: Mapping[str, str] | 
     return Link(rule, reads, (*makes, result), data)
 
 
-def forward_steps(links: Iterable[Link], given: Values, data: Mapping[str, Any]) -> dict[str, Any]:
+def forward_steps(links: Iterable[Link], given: Values, data: Data) -> dict[str, Any]:
     """Every value in the order in which it is read or made, from the parameters in `given` to the loss."""
     values: dict[str, Any] = {}
     for each in links:
@@ -75,7 +77,7 @@ def forward_steps(links: Iterable[Link], given: Values, data: Mapping[str, Any])
     return values
 
 
-def backward_steps(links: Sequence[Link], values: Values, data: Mapping[str, Any], upstream: Tensor) -> dict[str, Any]:
+def backward_steps(links: Sequence[Link], values: Values, data: Data, upstream: Tensor) -> dict[str, Any]:
     """The gradient of every value, from the loss back; `upstream` is the gradient of the last link's result."""
     gradients: dict[str, Any] = {links[-1].result: upstream}
     for each in reversed(links):

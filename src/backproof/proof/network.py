@@ -1,19 +1,23 @@
-"""The hand-written passes of the network, proved on one minibatch: step by step, and fused."""
+"""The hand-written passes of the networks, proved on one minibatch: step by step, and fused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from backproof.models import mlp
+from backproof.models import chain, mlp
+from backproof.models.chain import Data
+from backproof.models.protocol import Model, Parameters
 from backproof.proof.prove import prove
 from backproof.proof.report.report import Report
 from backproof.shapes import Contexts, Targets
 
-Values = Mapping[str, Tensor]
+Values = Mapping[str, Any]
+Grain = Literal["steps", "fused"]
 
 FUSED_MULTIPLY_ADD = (
     "hpreact: PyTorch computes 1 - h*h with one rounding where the processor fuses multiply and add; so does the rule "
@@ -51,6 +55,40 @@ def prove_parameters(
     """The seven gradients that training uses, from the fused pass; `skip` as in `prove`."""
     report = prove_fused(p, x, y, correction, skip=skip)
     return _in_order(report, p._fields)
+
+
+def prove_page(
+    page: Model, options: Any, p: Parameters, data: Data, *, grain: Grain = "fused", skip: Collection[str] = ()
+) -> Report:
+    """The gradients of a model of whole words on one batch.
+
+    "steps": of every value in its table of links, step by step, from the loss back; "fused": of its parameters, by the
+    pass that training uses.
+    """
+    links = page.links(options)
+
+    def inputs(n: int = len(data["Xb"])) -> Values:
+        rows = torch.arange(n) % len(data["Xb"])
+        return {**p, **{name: value[rows] for name, value in data.items()}}
+
+    def forward(**given: Any) -> dict[str, Any]:
+        batch = {name: given.pop(name) for name in data}
+        return {**batch, **chain.forward_steps(links, given, batch)}
+
+    def backward(values: Values, dloss: Tensor) -> Values:
+        batch = {name: values[name] for name in data}
+        if grain == "steps":
+            return chain.backward_steps(links, values, batch, dloss)
+        parameters = {name: values[name] for name in p}
+        gradients = page.backward(parameters, page.forward(parameters, batch, options)[1], batch, options)
+        return {name: gradient * dloss for name, gradient in gradients.items()}
+
+    report = prove(forward, backward, inputs, skip=skip)
+    made = [name for each in links for name in each.makes]
+    wanted = [*reversed(made), *p] if grain == "steps" else list(p)
+    order = {name: place for place, name in enumerate(wanted)}
+    rows = [row for row in report.rows if row.name.partition("[")[0] in order]
+    return replace(report, rows=tuple(sorted(rows, key=lambda row: order[row.name.partition("[")[0]])))
 
 
 def rounding_note(p: mlp.Parameters, x: Contexts, y: Targets, correction: int = 1) -> str:

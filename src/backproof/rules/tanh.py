@@ -19,31 +19,31 @@ from typing import NamedTuple
 
 import torch
 
-from backproof.shapes import NF
+from backproof.shapes import RowsF
 
 
 class Steps(NamedTuple):
     """Every named value of the forward pass, or every gradient, and its shape."""
 
-    x: NF
-    y: NF
+    x: RowsF
+    y: RowsF
 
 
-def forward_steps(x: NF) -> Steps:
+def forward_steps(x: RowsF) -> Steps:
     """The values; `y` is the result."""
     return Steps(x, x.tanh())
 
 
-def backward_steps(s: Steps, dy: NF) -> Steps:
+def backward_steps(s: Steps, dy: RowsF) -> Steps:
     """The gradient of every value, given the gradient of the result."""
     return Steps(backward(s.y, dy), dy)
 
 
-def forward(x: NF) -> NF:
+def forward(x: RowsF) -> RowsF:
     """The result alone."""
     return x.tanh()
 
 
-def backward(y: NF, dy: NF) -> NF:
+def backward(y: RowsF, dy: RowsF) -> RowsF:
     """dx from the result y; a single line, which serves the steps too."""
     return torch.addcmul(y.new_ones(()), y, y, value=-1) * dy

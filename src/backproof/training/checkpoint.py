@@ -19,20 +19,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Generator, Tensor
 
 from backproof.files import read_beginning, read_bytes, write_bytes
-from backproof.models.mlp import Parameters, Shape
 from backproof.training import owner
 from backproof.training.errors import ModelFileError
 from backproof.training.folder import CHECKPOINT, STATE, FolderError, make_folder, remove_empty
+from backproof.training.kinds import is_state, may_change, settings_from, template
 from backproof.training.loop import State
-from backproof.training.model import most_bytes, tensor_shapes, unpacked
-from backproof.training.settings import Settings, SettingsError
+from backproof.training.model import HEADER, unpacked
+from backproof.training.settings import SettingsError
+
+if TYPE_CHECKING:
+    from backproof.training.kinds import AnySettings
 
 _FORMAT = "backproof-checkpoint-1"
 _ABOUT, _LOSSES, _OWNER = "about.json", "losses", "owner"
@@ -40,23 +42,19 @@ _KEPT = 2  # the last may be what a failing disk spoils
 _MOST_SYMBOLS = 65_535
 _MOST_TEXT = 2**16  # bytes of about.json, which takes less than a thousand but for a long path
 _RANDOM = "random"
+_COPIES = 2  # of the least that a state holds: the best parameters may stand beside it
+_BESIDES = 32  # bytes a step, at most: losses since a measurement, and the measurements
 
 
 @dataclass(frozen=True)
 class About:
     """What a run is a run of: with another of these it would be another run."""
 
-    settings: Settings
+    settings: AnySettings
     engine: str
     symbols: int
     data_source: str
     data_sha256: str
-
-    @property
-    def shape(self) -> Shape:
-        """The network's."""
-        s = self.settings
-        return Shape(self.symbols, s.block_size, s.embedding, s.hidden, s.correction)
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 def _identity(about: About) -> str:
     """A checksum of all that the states of a run depend on; how long it is to be may change."""
     known = asdict(about)
-    for name in ("steps", "lr_drop_at"):
+    for name in may_change(about.settings):
         del known["settings"][name]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
@@ -200,7 +198,7 @@ def _about(path: Path) -> About:
         read: Any = json.loads(read_bytes(path, _MOST_TEXT))
         if read.pop("format") != _FORMAT:
             raise ModelFileError(f"{path} was not written by this version of Backproof; begin again with --overwrite.")
-        about = About(**{**read, "settings": Settings(**read["settings"])})
+        about = About(**{**read, "settings": settings_from(read["settings"])})
         texts = (about.engine, about.data_source, about.data_sha256)
         whole = asdict(about) == read and all(isinstance(text, str) for text in texts)
         whole = whole and type(about.symbols) is int and 1 < about.symbols <= _MOST_SYMBOLS
@@ -215,9 +213,10 @@ def _about(path: Path) -> About:
 
 def _state(path: Path, place: Path, about: About) -> State | None:
     """What is in the file; None for anything that was not written there as it is."""
-    generator = Generator().get_state()
     try:
-        tensors, metadata = unpacked(read_bytes(path, most_bytes(about.shape) + generator.numel()))
+        least = sum(tensor.nbytes for tensor in template(about.settings, about.symbols).values())
+        most = _COPIES * least + _BESIDES * about.settings.steps + HEADER
+        tensors, metadata = unpacked(read_bytes(path, most))
         steps, seconds = int(metadata["steps"]), float(metadata["seconds"])
         if metadata["format"] != _FORMAT or metadata["about_sha256"] != _identity(about):
             return None
@@ -232,7 +231,7 @@ def _state(path: Path, place: Path, about: About) -> State | None:
         return None
     if hashlib.sha256(_bytes(losses)).hexdigest() != metadata["losses_sha256"]:
         return None
-    if set(tensors) != set(Parameters._fields) or not _fit(tensors, about.shape):
+    if not is_state(tensors, about.settings, about.symbols):
         return None
     return State(tensors, random, losses, seconds)
 
@@ -240,11 +239,3 @@ def _state(path: Path, place: Path, about: About) -> State | None:
 def _losses(path: Path, steps: int) -> np.ndarray:
     """No more of them than belong to the state; what came after it may be half a loss."""
     return np.frombuffer(read_beginning(path, 4 * steps), "<f4").astype(np.float32)
-
-
-def _fit(tensors: Mapping[str, Tensor], shape: Shape) -> bool:
-    wanted = tensor_shapes(shape)
-    return all(
-        tuple(tensor.shape) == wanted[name] and tensor.dtype == torch.float32 and bool(tensor.isfinite().all())
-        for name, tensor in tensors.items()
-    )

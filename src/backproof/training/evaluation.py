@@ -1,16 +1,19 @@
-"""After training: calibrate batch normalisation, then measure losses example by example."""
+"""What a model has learnt: batch normalisation is calibrated, then losses are measured example by example."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from backproof.engines import ExampleSource
 from backproof.models import mlp
 from backproof.models.mlp import Parameters, Statistics
-from backproof.rules import cross_entropy
+from backproof.models.protocol import Model
+from backproof.rules import cross_entropy, masked_cross_entropy
 from backproof.shapes import Contexts, Targets
 
 _EXAMPLES_AT_ONCE = 8192  # bounds the memory, whatever the size of the split
@@ -37,6 +40,21 @@ def mean_loss(p: Parameters, statistics: Statistics, examples: ExampleSource) ->
         loss, _ = cross_entropy.forward(mlp.predict(p, statistics, x), y)
         total += loss.double().item() * len(y)
     return total / len(examples)
+
+
+def mean_word_loss(page: Model, options: Any, p: Mapping[str, Tensor], words: ExampleSource) -> float:
+    """Cross-entropy in nats per symbol over all `words`, their ends included."""
+    widest = options.block_size * max(max(tensor.shape) for tensor in p.values())
+    count = max(1, min(_EXAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // widest))
+    total = cells = 0.0
+    for start in range(0, len(words), count):
+        x, y = map(torch.from_numpy, words.batch(np.arange(start, min(start + count, len(words)))))
+        with torch.inference_mode():
+            loss, _ = masked_cross_entropy.forward(page.predict(p, x, options), y)
+        live = int((y >= 0).sum())
+        total += loss.double().item() * live
+        cells += live
+    return total / cells
 
 
 def _batches(examples: ExampleSource, p: Parameters) -> Iterator[tuple[Contexts, Targets]]:

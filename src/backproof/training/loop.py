@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from torch import Generator, Tensor
 
 from backproof.engines import Engine
 from backproof.training.interrupt import deferred_interrupt
-from backproof.training.settings import Settings
 from backproof.training.status import Status
 
 _SECONDS_A_CHUNK = 0.1  # how long Ctrl-C and the progress display may have to wait
@@ -47,6 +46,19 @@ class State:
     seconds: float
 
 
+@runtime_checkable
+class Plan(Protocol):
+    """What of a run's settings the loop asks for; `rates` are the learning rates of some steps, float64."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    def rates(self, start: int = 0, stop: int | None = None) -> Tensor: ...
+
+
 class Keep(NamedTuple):
     """What a run's state is given to: every so many seconds, when the run is interrupted, and after its last step."""
 
@@ -64,18 +76,10 @@ class Outcome:
     seconds: float
 
 
-def learning_rates(settings: Settings, start: int = 0, stop: int | None = None) -> Tensor:
-    """Float64, of the steps from `start` up to `stop`, or of all: `lr` up to the drop, then `lr_after`."""
-    stop = settings.steps if stop is None else stop
-    rates = torch.full((stop - start,), settings.lr, dtype=torch.float64)
-    rates[max(0, settings.drop_step - start) :] = settings.lr_after
-    return rates
-
-
 def run(
     engine: Engine,
     examples: int,
-    settings: Settings,
+    settings: Plan,
     generator: Generator,
     on_progress: Callable[[Progress], object] | None = None,
     *,
@@ -117,7 +121,7 @@ def run(
             count = min(chunk, until - done)
             before = engine.state()
             indices = torch.randint(0, examples, (count, settings.batch_size), generator=generator)
-            chunk_rates = learning_rates(settings, done, done + count)
+            chunk_rates = settings.rates(done, done + count)
             chunk_losses = engine.run(indices, chunk_rates)
             if not (_finite(chunk_losses) and _all_finite(engine)):
                 count = _rewind(engine, before, indices, chunk_rates)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from backproof.models.mlp import Parameters, Shape, Statistics
 from backproof.training.errors import ModelFileError
 
 _FORMAT = "backproof-mlp-1"
-HEADER = 2**16  # bytes: nine names and shapes take less than one thousand
+HEADER = 2**20  # bytes: a name and a shape take less than one hundred
 _MOST_BYTES = 2**34  # of a model of which nothing is known beforehand
 
 
@@ -51,6 +51,30 @@ def from_file(
 
     `checksum` is the SHA-256 that the file should have; it is not read where it is larger than `most` bytes.
     """
+    content, tensors, metadata = read_tensors(path, _FORMAT, symbols, most)
+    try:
+        shape = _shape(tensors, metadata)
+    except (KeyError, ValueError):
+        raise ModelFileError(f"{path} lacks tensors of the network; train again or restore a copy.") from None
+    refuse_other_tensors(path, tensors, tensor_shapes(shape))
+    if len(symbols) != shape.symbols:
+        raise ModelFileError(
+            f"{path} knows {shape.symbols} symbols and run.json names {len(symbols)}; restore the run's own files."
+        )
+    if checksum is not None and hashlib.sha256(content).hexdigest() != checksum:
+        raise ModelFileError(f"{path} was altered after the run; restore the run's own file.")
+    return TrainedModel(
+        shape,
+        symbols,
+        Parameters(*(tensors[name] for name in Parameters._fields)),
+        Statistics(*(tensors[name] for name in Statistics._fields)),
+    )
+
+
+def read_tensors(
+    path: Path, written_as: str, symbols: tuple[str, ...], most: int
+) -> tuple[bytes, dict[str, Tensor], dict[str, str]]:
+    """A model's file, its tensors and its metadata; raises ModelFileError where that is not of this format or words."""
     try:
         content = read_bytes(path, most)
     except FileNotFoundError:
@@ -61,29 +85,30 @@ def from_file(
         tensors, metadata = unpacked(content)
     except ValueError:
         raise ModelFileError(f"{path} is damaged or not a safetensors file; train again or restore a copy.") from None
-    if metadata.get("format") != _FORMAT:
+    if metadata.get("format") != written_as:
         raise ModelFileError(f"{path} was not written by this version of Backproof; train the model again.")
     if metadata.get("vocabulary_sha256") != fingerprint(symbols):
         raise ModelFileError(f"{path} belongs to another vocabulary than run.json names; restore the run's own files.")
-    try:
-        shape = _shape(tensors, metadata)
-    except (KeyError, ValueError):
-        raise ModelFileError(f"{path} lacks tensors of the network; train again or restore a copy.") from None
-    model = TrainedModel(
-        shape,
-        symbols,
-        Parameters(*(tensors[name] for name in Parameters._fields)),
-        Statistics(*(tensors[name] for name in Statistics._fields)),
-    )
-    _check(path, model)
-    if checksum is not None and hashlib.sha256(content).hexdigest() != checksum:
-        raise ModelFileError(f"{path} was altered after the run; restore the run's own file.")
-    return model
+    return content, tensors, metadata
 
 
-def most_bytes(shape: Shape) -> int:
-    """What a saved model of this shape takes at most: its numbers and the header of its file."""
-    return 4 * sum(map(prod, tensor_shapes(shape).values())) + HEADER
+def refuse_other_tensors(path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ModelFileError for tensors that are not those of these shapes, finite and of float32."""
+    if tensors.keys() != shapes.keys():
+        raise ModelFileError(f"{path} lacks tensors of the network; train again or restore a copy.")
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != shapes[name] or tensor.dtype != torch.float32:
+            raise ModelFileError(
+                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)} and should be torch.float32 of "
+                f"{shapes[name]}; restore the run's own file."
+            )
+        if not torch.isfinite(tensor).all():
+            raise ModelFileError(f"{path}: {name} holds values that are not finite; train the model again.")
+
+
+def most_bytes(numbers: int) -> int:
+    """What a file of so many float32 numbers takes at most, with the header."""
+    return 4 * numbers + HEADER
 
 
 def unpacked(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -124,19 +149,3 @@ def _shape(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Shape:
         raise KeyError
     symbols, embedding = tensors["C"].shape
     return Shape(symbols, int(metadata["block_size"]), embedding, tensors["b1"].shape[0], int(metadata["correction"]))
-
-
-def _check(path: Path, model: TrainedModel) -> None:
-    s, expected = model.shape, tensor_shapes(model.shape)
-    for name, tensor in _tensors(model).items():
-        if tuple(tensor.shape) != expected[name] or tensor.dtype != torch.float32:
-            raise ModelFileError(
-                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)} and should be torch.float32 of "
-                f"{expected[name]}; restore the run's own file."
-            )
-        if not torch.isfinite(tensor).all():
-            raise ModelFileError(f"{path}: {name} holds values that are not finite; train the model again.")
-    if len(model.symbols) != s.symbols:
-        raise ModelFileError(
-            f"{path} knows {s.symbols} symbols and run.json names {len(model.symbols)}; restore the run's own files."
-        )

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from backproof.training.checkpoint import Checkpoint
 from backproof.training.folder import FolderError
+from backproof.training.kinds import flat, may_change, usual
 from backproof.training.settings import Settings, flag
 
-_MAY_CHANGE = ("steps", "lr_drop_at")
+if TYPE_CHECKING:
+    from backproof.training.kinds import AnySettings
 
 
-def continued(found: Checkpoint, wanted: Settings, folder: Path, anew: bool) -> Checkpoint:
+def continued(found: Checkpoint, wanted: AnySettings, folder: Path, anew: bool) -> Checkpoint:
     """The run in `folder` and its settings from now on; raises FolderError where it would be another.
 
     `wanted` are those of the command; `anew` says that these are all, and else a default stands for nothing said.
     """
-    was, usual, changed = found.about.settings, Settings(), {}
-    for each in fields(Settings):
-        new, old = getattr(wanted, each.name), getattr(was, each.name)
-        if new == old or (not anew and new == getattr(usual, each.name)):
+    was = found.about.settings
+    if wanted == Settings() and not anew:
+        wanted = usual(was)  # nothing was said, not even which model it is
+    asked, had, usually = flat(wanted), flat(was), flat(usual(wanted))
+    changed: dict[str, Any] = {}
+    for each in (*had, *(asked.keys() - had.keys())):
+        new, old = asked.get(each, "none"), had.get(each, "none")
+        if new == old or (not anew and new == usually.get(each, "none") and each != "model"):
             continue
-        if each.name not in _MAY_CHANGE:
-            name = flag(each.name)
+        if each not in may_change(was):
+            name = flag(each)
             raise FolderError(
                 f"The run in {folder} has {name} {old}, and {new} would be another run; leave {name} away, or choose "
                 "another folder with --out."
             )
-        changed[each.name] = new
+        changed[each] = new
     settings, done = replace(was, **changed), len(found.state.losses)
     if settings.steps < done:
         raise FolderError(f"The run in {folder} has taken {done:,} steps already; give --steps of at least that.")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The kind of each, its least and its most. The most of the network and of its batch are the native engine's
 # (native/module.cpp); of the steps, what keeps their losses within the memory; of the rates, what float32 holds; of the
@@ -79,6 +82,13 @@ class Settings:
     def drop_step(self) -> int:
         """The first step that uses `lr_after`."""
         return round(self.steps * self.lr_drop_at)
+
+    def rates(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """Learning rates of the steps from `start` up to `stop`, or of all: `lr` up to the drop, then `lr_after`."""
+        from backproof.optimisers.schedules import Drop  # here, with PyTorch
+
+        schedule = Drop(lr=self.lr, at=self.lr_drop_at, after=self.lr_after)
+        return schedule.rates(start, self.steps if stop is None else stop, self.steps)
 
 
 def flag(name: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from backproof.training.settings import Settings
+if TYPE_CHECKING:
+    from backproof.training.settings import Settings
+    from backproof.training.word_settings import WordSettings
 
 
 class Status(StrEnum):
@@ -15,9 +18,9 @@ class Status(StrEnum):
     DIVERGED = "diverged"
 
 
-def divergence(settings: Settings, steps: int) -> str:
+def divergence(settings: Settings | WordSettings, steps: int) -> str:
     """What is no longer finite in a run that diverged after so many steps; without its capital and its full stop."""
     if steps == settings.steps:
         return "the loss of the calibrated model is not finite"
-    rate = settings.lr if steps < settings.drop_step else settings.lr_after
+    rate = settings.rates(steps, steps + 1).item()
     return f"the loss is no longer finite at step {steps:,} with the learning rate {rate:g}"
