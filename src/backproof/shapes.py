@@ -7,8 +7,7 @@
     K  cells that a convolution reads at once
 
 `Rows` are any leading axes: the layer does the same to each row. A letter 1 is an axis of length one that is kept
-(`1F`, written `OneF`). The annotations cost nothing at run time;
-the tests check every call against them.
+(`1F`, written `OneF`). The annotations cost nothing at run time; the tests check every call against them.
 """
 
 from jaxtyping import Bool, Float, Int
@@ -55,6 +54,7 @@ NTO = Float[Tensor, "n t o"]
 NsI = Float[Tensor, "n s i"]  # sequences with zeros before them
 KIO = Float[Tensor, "k i o"]
 BlockF = Float[Tensor, "block f"]
+TF = Float[Tensor, "t f"]
 NT3F = Float[Tensor, "n t threef"]
 NHTD = Float[Tensor, "n heads t d"]
 NHTT = Float[Tensor, "n heads t t"]
@@ -68,31 +68,3 @@ EH_4H = Float[Tensor, "eh fourh"]
 FourH = Float[Tensor, "fourh"]
 
 Cells = Int[Tensor, "n t"]  # symbol numbers of whole words, or targets, -1 after a word's end
-
-RowsF = Float[Tensor, "*rows f"]
-Rows1 = Float[Tensor, "*rows 1"]
-RowsI = Float[Tensor, "*rows i"]
-RowsO = Float[Tensor, "*rows o"]
-Kept = Bool[Tensor, "*rows f"]  # False where dropout leaves out
-
-BlockF = Float[Tensor, "block f"]
-TF = Float[Tensor, "t f"]
-
-NT3F = Float[Tensor, "n t fff"]  # queries, keys and values, side by side
-NHeadsTD = Float[Tensor, "n heads t d"]
-NHeadsTT = Float[Tensor, "n heads t t"]
-
-NTI = Float[Tensor, "n t i"]
-NTO = Float[Tensor, "n t o"]
-KIO = Float[Tensor, "k i o"]
-NPI = Float[Tensor, "n p i"]  # T positions, and the zeros before them
-NTKI = Float[Tensor, "n t k i"]
-
-NTH = Float[Tensor, "n t h"]
-NEH = Float[Tensor, "n e+h"]  # an embedding and a state, side by side
-EH_H = Float[Tensor, "e+h h"]
-EH_4H = Float[Tensor, "e+h 4*h"]  # four gates, side by side
-FourH = Float[Tensor, "4*h"]
-N4H = Float[Tensor, "n 4*h"]
-NT4H = Float[Tensor, "n t 4*h"]
-NT2H = Float[Tensor, "n t 2*h"]

@@ -102,7 +102,7 @@ def train(
     def as_model(parameters: Mapping[str, Tensor]) -> WordModel:
         return WordModel(settings.model, options, vocabulary.symbols, parameters)
 
-    engine = PageEngine(model, options, start, splits.train, settings.make_steps(), settings.seed)
+    engine = PageEngine(model, options, start, splits.train, settings.make_steps(), settings.seed, threads)
     watched = Watched(
         engine, tuple(start), settings.evaluate_every,
         lambda p: evaluation.mean_word_loss(model, options, p, splits.validation),

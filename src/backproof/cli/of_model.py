@@ -11,7 +11,9 @@ import tyro
 
 from backproof.cli.console import working
 from backproof.cli.prove import Prove
-from backproof.cli.train import Train
+from backproof.cli.train import EXERCISE, Train
+from backproof.models.registry import NAMES
+from backproof.training.settings import SettingsError
 
 if TYPE_CHECKING:
     from backproof.proof.report.report import Report
@@ -20,14 +22,17 @@ _FLAG = "--model"
 
 
 def named_model(arguments: Sequence[str]) -> str | None:
-    """The model that the arguments name, if it reads whole words; the last one counts, as everywhere."""
+    """The model that the arguments name, if it reads whole words; the last one counts, as everywhere.
+
+    Raises SettingsError for a model that there is not.
+    """
     names = [value for flag, value in pairwise(arguments) if flag == _FLAG]
     names += [each.removeprefix(f"{_FLAG}=") for each in arguments if each.startswith(f"{_FLAG}=")]
-    if not names or names[-1] == "mlp":
+    if not names or names[-1] == EXERCISE:
         return None
-    from backproof.models.registry import NAMES  # here, with PyTorch: who trains the exercise's network waits for words
-
-    return names[-1] if names[-1] in NAMES else None
+    if names[-1] not in NAMES:
+        raise SettingsError(f"There is no model {names[-1]!r}; choose one of: {', '.join((EXERCISE, *NAMES))}.")
+    return names[-1]
 
 
 def commands_of(model: str) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from backproof.cli.console import console, heading, print_corpus, print_rows, working
-from backproof.cli.train import Models
+from backproof.cli.train import EXERCISE, Models
 from backproof.files import check_file
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Prove:
     """Print the report as JSON."""
     html: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Save the report as a page that needs no network."""
-    model: Models = "mlp"
+    model: Models = EXERCISE
     """Network: which; --help behind it shows its own options."""
     data: str = "embedded"
     """Network: words; embedded, makemore, or a UTF-8 file with one word a line."""

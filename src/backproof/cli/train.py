@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +23,12 @@ from backproof.cli.console import (
 )
 from backproof.cli.meanwhile import import_meanwhile
 from backproof.limits import cores
+from backproof.models.registry import NAMES
 from backproof.training.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from backproof.experiment import Losses, Result
+    from backproof.proof.report.rows import Row
     from backproof.resumable import Resumable
     from backproof.text import Corpus
     from backproof.training.checkpoint import Checkpoint
@@ -34,8 +37,11 @@ if TYPE_CHECKING:
     from backproof.training.word_model import WordModel
     from backproof.word_experiment import WordResult
 
-Models = Literal["mlp", "bigram", "bag-of-words", "cnn", "rnn", "gru", "lstm", "transformer"]
+EXERCISE = "mlp"
+"""The model that all options are of where none is named: the network of the exercise."""
+Models = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join((EXERCISE, *NAMES))}}}")]
 _FAILED, _INTERRUPTED = 1, 130
+_MOST_ROWS = 10  # are read by somebody; of more it is said how many there are
 _SIGNAL = 128  # what a shell adds to a signal's number for the exit code of whom it ended
 
 
@@ -50,7 +56,7 @@ class Train:
 
     data: str = "embedded"
     """Words: embedded, makemore, or a UTF-8 file with one word a line."""
-    model: Models = "mlp"
+    model: Models = EXERCISE
     """Which network; --help behind it shows its own options."""
     settings: Settings = field(default_factory=Settings)
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -232,7 +238,7 @@ def _print_result(result: Result | WordResult) -> None:
     )
     if result.proof:
         heading("Gradients of the trained parameters, against automatic differentiation")
-        print_rows(result.proof)
+        _print_proof(result.proof)
     heading(_which_losses(result))
     print_losses(result.losses)
     if result.samples:
@@ -245,6 +251,14 @@ def _print_result(result: Result | WordResult) -> None:
             f"list alone, {new:,} in neither.",
             soft_wrap=True,
         )
+
+
+def _print_proof(rows: Sequence[Row]) -> None:
+    proved, worst = sum(row.ok for row in rows), max(row.max_difference or 0.0 for row in rows)
+    if len(rows) <= _MOST_ROWS or proved < len(rows):
+        print_rows(rows)
+    else:
+        console.print(f"All {proved} proved; the largest difference is {worst:.2g}.")
 
 
 def _which_losses(result: Result | WordResult) -> str:

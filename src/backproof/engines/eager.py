@@ -41,7 +41,7 @@ class EagerEngine:
         xs = torch.from_numpy(contexts).view(steps, n, contexts.shape[1])
         ys = torch.from_numpy(targets).view(steps, n)
         losses = torch.empty(steps)
-        with torch.inference_mode(), _threads_for(n * self._work_an_example, self._threads):
+        with torch.inference_mode(), threads_for(n * self._work_an_example, self._threads):
             for step, rate in enumerate(learning_rates.tolist()):
                 loss, saved = forward(self._parameters, xs[step], ys[step], self._correction)
                 gradients = backward(self._parameters, saved, xs[step], ys[step], self._correction)
@@ -66,7 +66,8 @@ class EagerEngine:
 
 
 @contextmanager
-def _threads_for(work: int, most: int | None) -> Iterator[None]:
+def threads_for(work: int, most: int | None) -> Iterator[None]:
+    """So many of PyTorch's threads, `most` at most, as a step of so many multiply-adds is worth."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if work < _WORTH_MORE_THREADS else min(most or before, before))
     try:

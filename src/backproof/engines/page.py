@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from backproof.engines.choose import NAMES
+from backproof.engines.eager import threads_for
 from backproof.engines.protocol import EngineError, ExampleSource, memory_for_training
 from backproof.models.protocol import Model, data_of, masks_of
 from backproof.optimisers.clipping import clip
@@ -55,7 +56,11 @@ class PageEngine:
         examples: ExampleSource,
         steps: Steps,
         seed: int = 0,
+        threads: int | None = None,
     ) -> None:
+        self._threads = threads
+        # Of the largest operation: in a step there are many, and each has to be worth waiting for a second thread.
+        self._work_a_word = options.block_size * max(tensor.numel() for tensor in parameters.values())
         self._page, self._options, self._steps, self._examples = page, options, steps, examples
         self._masks = Generator().manual_seed(seed)
         with memory_for_training():
@@ -65,7 +70,8 @@ class PageEngine:
     def run(self, indices: Tensor, learning_rates: Tensor) -> Tensor:
         """See `Engine.run`; an index is a word's number."""
         losses = torch.empty(len(indices))
-        with memory_for_training(), torch.inference_mode():
+        work = indices.shape[1] * self._work_a_word
+        with memory_for_training(), torch.inference_mode(), threads_for(work, self._threads):
             for step, (row, rate) in enumerate(zip(indices, learning_rates.tolist(), strict=True)):
                 losses[step] = self._step(row, rate)
         return losses

@@ -18,7 +18,7 @@ from backproof.models.chain import Data, Link, link
 from backproof.models.drawing import layer, normal
 from backproof.models.protocol import Parameters, checked_sizes
 from backproof.rules import linear, lookup, masked_cross_entropy, positions, residual, tanh, window_mean
-from backproof.shapes import NTF, NTV, Cells, Scalar
+from backproof.shapes import NTF, NTH, NTV, Cells, Scalar
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Saved(NamedTuple):
     """What the way back needs."""
 
     mid: NTF
-    act: NTF
+    act: NTH
     last: NTF
     logprobs: NTV
 
@@ -96,7 +96,7 @@ def predict(p: Parameters, x: Cells, o: Options) -> NTV:
     return linear.forward(_last(p, x, o)[-1], p["head_W"], p["head_b"])
 
 
-def _last(p: Parameters, symbols: Cells, o: Options) -> tuple[NTF, NTF, NTF]:
+def _last(p: Parameters, symbols: Cells, o: Options) -> tuple[NTF, NTH, NTF]:
     x = positions.forward(lookup.forward(p["wte"], symbols), p["wpe"])
     mid = residual.forward(x, window_mean.forward(x, o.block_size))
     act = tanh.forward(linear.forward(mid, p["fc_W"], p["fc_b"]))

@@ -75,5 +75,5 @@ def checked_sizes(options: Any) -> None:
             raise OptionsError(f"{flag} is {value!r}; it has to be a number from 0 to less than 1.")
 
 
-class OptionsError(ValueError):
+class OptionsError(Exception):
     """Sizes that make no network; the message names them and what to choose."""

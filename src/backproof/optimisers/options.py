@@ -14,7 +14,7 @@ Decays = Literal["matrices", "all"]
 MOST = 3.4e38  # what float32 holds
 
 
-class OptimiserError(ValueError):
+class OptimiserError(Exception):
     """An option that makes no sense; the message names it and the values that do."""
 
 

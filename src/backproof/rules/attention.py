@@ -23,20 +23,20 @@ from typing import NamedTuple
 
 import torch
 
-from backproof.shapes import NT3F, NTF, NHeadsTD, NHeadsTT
+from backproof.shapes import NHTD, NHTT, NT3F, NTF
 
 
 class Steps(NamedTuple):
     """Every named value of the forward pass, or every gradient, and its shape."""
 
     qkv: NT3F
-    q: NHeadsTD
-    k: NHeadsTD
-    v: NHeadsTD
-    scores: NHeadsTT
-    masked: NHeadsTT
-    weights: NHeadsTT
-    mixed: NHeadsTD
+    q: NHTD
+    k: NHTD
+    v: NHTD
+    scores: NHTT
+    masked: NHTT
+    weights: NHTT
+    mixed: NHTD
     y: NTF
 
 
@@ -66,28 +66,21 @@ def backward_steps(s: Steps, dy: NTF, heads: int) -> Steps:
     return Steps(dqkv, dq, dk, dv, dscores, dmasked, dweights, dmixed, dy)
 
 
-class Saved(NamedTuple):
-    """What the way back needs."""
-
-    q: NHeadsTD
-    k: NHeadsTD
-    v: NHeadsTD
-    weights: NHeadsTT
-
-
-def forward(qkv: NT3F, heads: int) -> tuple[NTF, Saved]:
-    """y, and what the way back needs."""
+def forward(qkv: NT3F, heads: int) -> tuple[NTF, tuple[NHTD, NHTD, NHTD, NHTT]]:
+    """y, and what the way back needs: q, k, v and weights."""
     t = qkv.shape[1]
     q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     later = qkv.new_full((t, t), -inf).triu_(1)
     weights = (q @ k.mT).mul_(q.shape[-1] ** -0.5).add_(later).softmax(-1)
-    return (weights @ v).transpose(1, 2).flatten(2), Saved(q, k, v, weights)
+    return (weights @ v).transpose(1, 2).flatten(2), (q, k, v, weights)
 
 
-def backward(s: Saved, dy: NTF) -> NT3F:
+def backward(saved: tuple[NHTD, NHTD, NHTD, NHTT], dy: NTF) -> NT3F:
     """dqkv in one step."""
-    dmixed = dy.unflatten(2, s.q.shape[1::2]).transpose(1, 2)
-    dscores = dmixed @ s.v.mT
-    dscores = dscores.sub_((dscores * s.weights).sum(-1, keepdim=True)).mul_(s.weights).mul_(s.q.shape[-1] ** -0.5)
-    thirds = dscores @ s.k, dscores.mT @ s.q, s.weights.mT @ dmixed
+    (q, k, v, weights), scale = saved, saved[0].shape[-1] ** -0.5
+    dmixed = dy.unflatten(2, (q.shape[1], -1)).transpose(1, 2)
+    dweights = dmixed @ v.mT
+    along = (dweights * weights).sum(-1, keepdim=True)
+    dscores = dweights.sub_(along).mul_(weights).mul_(scale)
+    thirds = dscores @ k, dscores.mT @ q, weights.mT @ dmixed
     return torch.stack([third.transpose(1, 2) for third in thirds], 2).flatten(2)

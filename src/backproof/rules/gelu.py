@@ -2,7 +2,8 @@
 
     inner = x / √2        erf = erf(inner)        cdf = ½ (1 + erf)        y = x · cdf
 
-element by element. cdf is Φ(x), the normal distribution function; its derivative is the density φ(x) = exp(−x²/2) / √(2π).
+element by element. cdf is Φ(x), the normal distribution function; its derivative is the density
+φ(x) = exp(−x²/2) / √(2π).
 
 Backward, fused. x has two readers, the product and Φ, so that by the product rule
 

@@ -4,8 +4,8 @@
 
 element by element. ½ (1 + t) is close to Φ(x), the normal distribution function, everywhere to three digits.
 
-Backward, fused. Let u = inner. Since ½ (1 + tanh u) = σ(2u), the forward pass is y = x σ(2u), and x has two readers, the
-product and u. With dσ(z)/dz = σ (1 − σ) and du/dx = √(2/π) (1 + 3 · 0.044715 x²),
+Backward, fused. Let u = inner. Since ½ (1 + tanh u) = σ(2u), the forward pass is y = x σ(2u), and x has two readers,
+the product and u. With dσ(z)/dz = σ (1 − σ) and du/dx = √(2/π) (1 + 3 · 0.044715 x²),
 
     dy/dx = σ + x σ (1 − σ) · 2 du/dx,    σ = σ(2u)
 

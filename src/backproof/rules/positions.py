@@ -4,12 +4,12 @@
 
 P has a row for every place of a whole block; a sequence may be shorter.
 
-Backward. x is a summand, so dx = dy. A row is read by every example of the batch, and its gradient is the sum over them:
+Backward. x is a summand, so dx = dy. A row is read by every example of the batch, and gets the sum over them:
 
     drows[t,:] = Σₙ dy[n,t,:]        dP[:T] = drows, and zero in the rows beyond, which nobody read
 
-dP has P's whole shape: a gradient of T rows would be added to the wrong thing, or to nothing. Source: J. Gehring et al.,
-"Convolutional Sequence to Sequence Learning", 2017, arXiv:1705.03122, section 3.1.
+dP has P's whole shape: a gradient of T rows would be added to the wrong thing, or to nothing.
+Source: J. Gehring et al., "Convolutional Sequence to Sequence Learning", 2017, arXiv:1705.03122, section 3.1.
 """
 
 from typing import NamedTuple

@@ -4,8 +4,8 @@
 
 with the sum over the last axis, which ms and rrms keep at length one. gain is shared by all rows.
 
-Backward, fused. Let δ = gain · dy be the gradient of xhat. Then dms = −½ rrms³ Σ_f x δ, and with x = xhat / rrms the two
-ways back to x add up to
+Backward, fused. Let δ = gain · dy be the gradient of xhat. Then dms = −½ rrms³ Σ_f x δ, and with x = xhat / rrms the
+two ways back to x add up to
 
     dx = rrms δ + 2/f x dms
        = rrms · (δ − xhat · 1/f Σ_f (δ xhat))

@@ -9,9 +9,8 @@ sigmoid, whose derivative is σ (1 − σ):
 
     dgate = (σ + gate σ (1 − σ)) · up · dy = (σ + act (1 − σ)) · up · dy
 
-Written with the exponential function, the same would overflow where gate is large; σ does not. It is computed anew on
-the way back, which costs less than to keep it. Source: N. Shazeer, "GLU Variants Improve Transformer", 2020,
-arXiv:2002.05202, equation 6.
+Written with the exponential function, the same would overflow where gate is large; σ does not.
+Source: N. Shazeer, "GLU Variants Improve Transformer", 2020, arXiv:2002.05202, equation 6.
 """
 
 from typing import NamedTuple
@@ -46,14 +45,14 @@ def backward_steps(s: Steps, dy: RowsF) -> Steps:
     return Steps(dgate, dup, dsig, dact, dy)
 
 
-def forward(gate: RowsF, up: RowsF) -> RowsF:
-    """The result alone."""
-    return gate.sigmoid().mul_(gate).mul_(up)
-
-
-def backward(gate: RowsF, up: RowsF, dy: RowsF) -> tuple[RowsF, RowsF]:
-    """dgate and dup in one step."""
+def forward(gate: RowsF, up: RowsF) -> tuple[RowsF, RowsF]:
+    """y, and what the way back needs beside the inputs: sig."""
     sig = gate.sigmoid()
+    return (gate * sig).mul_(up), sig
+
+
+def backward(gate: RowsF, up: RowsF, sig: RowsF, dy: RowsF) -> tuple[RowsF, RowsF]:
+    """dgate and dup in one step."""
     act = gate * sig
     dgate = (1 - sig).mul_(act).add_(sig).mul_(up).mul_(dy)
     return dgate, act.mul_(dy)

@@ -28,12 +28,17 @@ def settings_from(said: Any) -> AnySettings:
     if _MODEL not in said:
         settings: AnySettings = Settings(**said)
     else:
-        from backproof.models.registry import NAMES, options_of  # here, with PyTorch
+        from backproof.models.protocol import OptionsError  # here, with PyTorch
+        from backproof.models.registry import NAMES, options_of
+        from backproof.optimisers.options import OptimiserError
         from backproof.training.word_settings import WordSettings
 
         if said[_MODEL] not in NAMES:
             raise ValueError
-        settings = WordSettings(**{**said, "options": options_of(said[_MODEL])(**said["options"])})
+        try:
+            settings = WordSettings(**{**said, "options": options_of(said[_MODEL])(**said["options"])})
+        except (OptimiserError, OptionsError) as error:
+            raise ValueError from error
     if said != asdict(settings):
         raise ValueError
     return settings
