@@ -27,7 +27,7 @@ from backproof import plots
 from backproof.experiment import Result, log10_losses, network_shape
 from backproof.models import mlp
 from backproof.record import MODEL, Rung, RunRecord, format_of, read_record
-from backproof.rules.cross_entropy import backward as cross_entropy_backward
+from backproof.rules import cross_entropy
 from backproof.text import Vocabulary
 from backproof.training import checkpoint, word_model
 from backproof.training import model as model_file
@@ -174,7 +174,7 @@ def _npy(array: np.ndarray) -> bytes:
 def _draw_dlogits(result: Result) -> bytes:
     batch, model = result.last_batch, result.model
     _, saved = mlp.forward(model.parameters, batch.contexts, batch.targets, model.shape.correction)
-    dlogits = cross_entropy_backward(saved.logprobs, batch.targets)
+    dlogits = cross_entropy.backward(saved.logprobs, batch.targets)
     decode = Vocabulary(model.symbols).decode
     pairs = zip(batch.contexts.tolist(), batch.targets.tolist(), strict=True)
     rows = [f"{decode(context)} → {decode([target])}" for context, target in pairs]

@@ -18,8 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from backproof.proof.report.rows import Row
     from backproof.text import Corpus
-    from backproof.training.loop import Progress
-    from backproof.training.settings import Settings
+    from backproof.training.loop import Plan, Progress
 
 
 # What a terminal obeys instead of showing it, and what turns the order of what it shows; tabs and line ends may stay.
@@ -111,7 +110,7 @@ def working(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def training_display(settings: Settings) -> Iterator[Callable[[Progress], None]]:
+def training_display(settings: Plan) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal; elsewhere the published lines, every 10,000 steps and at least ten a run.
 
     When the output cannot be written any more, as in `backproof train | head -3`, the training goes on unseen: what
@@ -160,7 +159,7 @@ def _as_long_as_it_can(show: Callable[[Progress], None]) -> Callable[[Progress],
     return try_to_show
 
 
-def _plain_lines(settings: Settings) -> Callable[[Progress], None]:
+def _plain_lines(settings: Plan) -> Callable[[Progress], None]:
     interval = min(_PLAIN_INTERVAL, max(1, settings.steps // 10))
     printed = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
@@ -46,7 +46,7 @@ def commands_of(model: str) -> Any:
     train = make_dataclass("TrainWords", [course, options], bases=(_TrainWords,), frozen=True)
     prove = make_dataclass("ProveWords", [options], bases=(_ProveWords,), frozen=True)
     train.__doc__, prove.__doc__ = _TrainWords.__doc__, _ProveWords.__doc__
-    return Annotated[train, tyro.conf.subcommand("train")] | Annotated[prove, tyro.conf.subcommand("prove")]
+    return Union[Annotated[train, tyro.conf.subcommand("train")], Annotated[prove, tyro.conf.subcommand("prove")]]
 
 
 @dataclass(frozen=True)

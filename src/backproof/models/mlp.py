@@ -19,11 +19,6 @@ from backproof.models import chain
 from backproof.models.chain import Link, link
 from backproof.models.memory import memory_for
 from backproof.rules import batchnorm, cross_entropy, embedding, linear, tanh
-from backproof.rules.batchnorm import backward as batchnorm_backward
-from backproof.rules.cross_entropy import backward as cross_entropy_backward
-from backproof.rules.embedding import backward as embedding_backward
-from backproof.rules.linear import backward as linear_backward
-from backproof.rules.tanh import backward as tanh_backward
 from backproof.shapes import (
     HV,
     N1,
@@ -207,12 +202,12 @@ def backward(p: Parameters, s: Saved, x: Contexts, y: Targets, correction: int =
 
 def backward_fused_steps(p: Parameters, s: Saved, x: Contexts, y: Targets, correction: int = 1) -> FusedSteps:
     """All that the fused pass computes on its way, so that each of its lines can be proved."""
-    dlogits = cross_entropy_backward(s.logprobs, y)
-    dh, dW2, db2 = linear_backward(s.h, p.W2, dlogits)
-    dhpreact = tanh_backward(s.h, dh)
-    dhprebn, dbngain, dbnbias = batchnorm_backward(s.bnraw, s.bnvar_inv, p.bngain, dhpreact, correction)
-    dembcat, dW1, db1 = linear_backward(s.embcat, p.W1, dhprebn)
-    dC = embedding_backward(p.C, x, dembcat)
+    dlogits = cross_entropy.backward(s.logprobs, y)
+    dh, dW2, db2 = linear.backward(s.h, p.W2, dlogits)
+    dhpreact = tanh.backward(s.h, dh)
+    dhprebn, dbngain, dbnbias = batchnorm.backward(s.bnraw, s.bnvar_inv, p.bngain, dhpreact, correction)
+    dembcat, dW1, db1 = linear.backward(s.embcat, p.W1, dhprebn)
+    dC = embedding.backward(p.C, x, dembcat)
     return FusedSteps(
         dC, dW1, db1, dW2, db2, dbngain, dbnbias, dembcat, dhprebn, dhpreact, dh, dlogits
     )  # fmt: skip

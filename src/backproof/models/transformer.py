@@ -33,7 +33,7 @@ from backproof.rules import (
     projection,
     residual,
 )
-from backproof.shapes import NT1, NTF, NTV, Cells, Scalar
+from backproof.shapes import NHTD, NHTT, NT1, NTF, NTV, Cells, Scalar
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Layer(NamedTuple):
     xhat1: NTF
     rstd1: NT1
     ln1: NTF
-    looked: tuple[Tensor, ...]
+    looked: tuple[NHTD, NHTD, NHTD, NHTT]
     mixed: NTF
     xhat2: NTF
     rstd2: NT1

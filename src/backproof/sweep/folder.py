@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backproof.files import remove_leftovers
 from backproof.record import read_record
@@ -14,9 +14,12 @@ from backproof.sweep.plan import Member, Plan, flag
 from backproof.sweep.records import FILE, End, Outcome
 from backproof.training.errors import ModelFileError
 from backproof.training.folder import CHECKPOINT, MARKER, FolderError, check_free, make_folder, remove_empty
+from backproof.training.kinds import flat
 from backproof.training.owner import owned
-from backproof.training.settings import Settings
 from backproof.training.status import Status, divergence
+
+if TYPE_CHECKING:
+    from backproof.training.kinds import AnySettings
 
 OWNER = ".backproof-owner"  # a name that nobody else gives a file
 _RUN = re.compile(r"run-\d+")
@@ -93,9 +96,10 @@ def _check_begun(place: Path, member: Member, sha256: str) -> None:
         _check(place, member, about.settings, about.data_sha256 == sha256)
 
 
-def _check(place: Path, member: Member, was: Settings, same_words: bool) -> None:
-    for name, value in asdict(was).items():
-        if value != (wanted := getattr(member.settings, name)):
+def _check(place: Path, member: Member, was: AnySettings, same_words: bool) -> None:
+    wished = flat(member.settings)
+    for name, value in flat(was).items():
+        if value != (wanted := wished.get(name, "none")):
             raise FolderError(
                 f"{place.parent} holds another sweep: its {place.name} has {flag(name)} {value}, and this one's would "
                 f"have {wanted}; choose another folder with --out."

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backproof.text import Corpus
     from backproof.training import loop
     from backproof.training.checkpoint import Checkpoint
+    from backproof.word_experiment import WordResult
 
 _SMOOTHED_OVER = 1000
 
@@ -102,9 +103,11 @@ def _begun(task: Task) -> Checkpoint | None:
     return found
 
 
-def _measured(task: Task, result: Result) -> list[Rung]:
+def _measured(task: Task, result: Result | WordResult) -> list[Rung]:
     from backproof.sweep.halving import cooled_loss
 
     if task.until is None or len(result.step_losses) != task.until:
         return []
+    if not hasattr(result.model, "statistics"):  # one of whole words, whose parameters are the best already
+        return [Rung(task.until, result.losses.validation)]
     return [Rung(task.until, cooled_loss(result))]
