@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -46,7 +46,10 @@ def commands_of(model: str) -> Any:
     train = make_dataclass("TrainWords", [course, options], bases=(_TrainWords,), frozen=True)
     prove = make_dataclass("ProveWords", [options], bases=(_ProveWords,), frozen=True)
     train.__doc__, prove.__doc__ = _TrainWords.__doc__, _ProveWords.__doc__
-    return Union[Annotated[train, tyro.conf.subcommand("train")], Annotated[prove, tyro.conf.subcommand("prove")]]
+    commands: tuple[Any, Any] = (
+        Annotated[train, tyro.conf.subcommand("train")], Annotated[prove, tyro.conf.subcommand("prove")],
+    )  # fmt: skip
+    return commands[0] | commands[1]
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,10 @@ def _begun(task: Task) -> Checkpoint | None:
 
 
 def _measured(task: Task, result: Result | WordResult) -> list[Rung]:
+    from backproof.experiment import Result
     from backproof.sweep.halving import cooled_loss
 
     if task.until is None or len(result.step_losses) != task.until:
         return []
-    if not hasattr(result.model, "statistics"):  # one of whole words, whose parameters are the best already
-        return [Rung(task.until, result.losses.validation)]
-    return [Rung(task.until, cooled_loss(result))]
+    # A model of whole words has kept its best parameters, and needs no cooling.
+    return [Rung(task.until, cooled_loss(result) if isinstance(result, Result) else result.losses.validation)]
