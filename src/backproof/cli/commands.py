@@ -35,7 +35,7 @@ Example: backproof prove && backproof train --steps 20000"""
 def parse(arguments: Sequence[str] | None = None) -> Command:
     """The command that `arguments` (None: those of the process) ask for; leaves as a program does when it is none."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    model = named_model(given) if given[:1] in (["train"], ["prove"]) else None
+    model = named_model(given) if given[:1] in (["train"], ["prove"], ["sweep"]) else None
     return tyro.cli(
         commands_of(model) if model else Command,  # type: ignore[arg-type]
         prog="backproof",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from backproof.cli.console import working
 from backproof.cli.prove import Prove
+from backproof.cli.sweep import SweepCommand
 from backproof.cli.train import EXERCISE, Train
 from backproof.models.registry import NAMES
+from backproof.sweep.plan import Plan, make_plan
 from backproof.training.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -30,26 +34,68 @@ def named_model(arguments: Sequence[str]) -> str | None:
     names += [each.removeprefix(f"{_FLAG}=") for each in arguments if each.startswith(f"{_FLAG}=")]
     if not names or names[-1] == EXERCISE:
         return None
-    if names[-1] not in NAMES:
-        raise SettingsError(f"There is no model {names[-1]!r}; choose one of: {', '.join((EXERCISE, *NAMES))}.")
+    several = names[-1].split(",") if arguments[0] == "sweep" else names[-1:]
+    for name in several:
+        if name not in NAMES:
+            raise SettingsError(f"There is no model {name!r}; choose one of: {', '.join((EXERCISE, *NAMES))}.")
     return names[-1]
 
 
 def commands_of(model: str) -> Any:
-    """The commands that know this model, with its options in place of those of the exercise's network."""
+    """The commands that know this model, with its options in place of those of the exercise's network.
+
+    Several models, with commas between, are for a sweep, and have the options that all models have.
+    """
     from backproof.models.registry import options_of
     from backproof.training.word_settings import Course
 
-    sizes = options_of(model)
-    options = ("options", sizes, field(default_factory=sizes))
-    course = ("settings", Course, field(default_factory=Course))
-    train = make_dataclass("TrainWords", [course, options], bases=(_TrainWords,), frozen=True)
-    prove = make_dataclass("ProveWords", [options], bases=(_ProveWords,), frozen=True)
-    train.__doc__, prove.__doc__ = _TrainWords.__doc__, _ProveWords.__doc__
-    commands: tuple[Any, Any] = (
-        Annotated[train, tyro.conf.subcommand("train")], Annotated[prove, tyro.conf.subcommand("prove")],
-    )  # fmt: skip
-    return commands[0] | commands[1]
+    sweep = _command(_SweepWords, "SweepWords", ("grid", _grid(model)))
+    if "," in model:
+        return _any_of(Annotated[sweep, tyro.conf.subcommand("sweep")], Annotated[Prove, tyro.conf.subcommand("prove")])
+    options = ("options", options_of(model))
+    return _any_of(
+        Annotated[_command(_TrainWords, "TrainWords", ("settings", Course), options), tyro.conf.subcommand("train")],
+        Annotated[_command(_ProveWords, "ProveWords", options), tyro.conf.subcommand("prove")],
+        Annotated[sweep, tyro.conf.subcommand("sweep")],
+    )
+
+
+def _any_of(*commands: Any) -> Any:
+    return reduce(or_, commands)
+
+
+def _command(base: type, name: str, *groups: tuple[str, type]) -> type:
+    fields_of = [(group, kind, field(default_factory=kind)) for group, kind in groups]
+    made = make_dataclass(name, fields_of, bases=(base,), frozen=True)
+    made.__doc__ = base.__doc__
+    return made
+
+
+def _grid(model: str) -> type:
+    """The options of a sweep: those of `train`, each of which may be a list."""
+    kinds = _kinds(model)
+    course = [(name, _listed(kind), field(default=str(value))) for name, (kind, value) in kinds.items()]
+    grid = make_dataclass("Grid", course, frozen=True)
+    grid.__doc__ = "The options of `train`. Of those with several values, commas between, every combination is trained."
+    return grid
+
+
+def _listed(kind: type) -> Any:
+    name = {int: "INT", float: "FLOAT"}.get(kind, "STR")
+    return Annotated[str, tyro.conf.arg(metavar=name if kind is str else f"{name},...", help="As of train.")]
+
+
+def _kinds(model: str) -> dict[str, tuple[type, Any]]:
+    """Every option's kind and default; a choice may be a list of them, the engine is one for all."""
+    from backproof.models.registry import options_of
+    from backproof.training.word_settings import Course
+
+    classes = [Course] if "," in model else [Course, options_of(model)]
+    found = {each.name: each.default for one in classes for each in fields(one)}
+    return {
+        name: (type(value) if isinstance(value, (int, float)) else str if name == "engine" else list, value)
+        for name, value in found.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -111,3 +157,33 @@ class _ProveWords(Prove):
                     reports[grain] = prove_page(model, self.options, parameters, data, grain=grain)
         count = sum(tensor.numel() for tensor in parameters.values())
         return self._show(reports, corpus, f"The {self.model}, {self.batch_size} words, {count:,} parameters.")
+
+
+@dataclass(frozen=True)
+class _SweepWords(SweepCommand):
+    """Train many models of whole words at once, and compare their losses: over seeds, sizes, courses, or models.
+
+    Each run is an ordinary run in the sweep's folder, beside sweep.json. A run that fails does not stop the others.
+    Ctrl-C saves what is there, and the same command with the same --out finishes what is missing, whatever stopped it.
+
+    Example: backproof sweep --model gru,lstm --runs 3 --lr 0.001,0.002 --steps 3000
+    """
+
+    grid: Any = None
+
+    @property
+    def plan(self) -> Plan:
+        from backproof.models.registry import options_of
+        from backproof.training.word_settings import Course, WordSettings
+
+        kinds = {name: kind for name, (kind, _) in _kinds(self.model).items()}
+        of_course = {each.name for each in fields(Course)}
+
+        def settings_of(point: dict[str, Any]) -> WordSettings:
+            model = point.pop("model")
+            sizes = {name: value for name, value in point.items() if name not in of_course}
+            course = {name: value for name, value in point.items() if name in of_course}
+            return WordSettings(**course, model=model, options=options_of(model)(**sizes))
+
+        given = {"model": self.model, **asdict(self.grid)}
+        return make_plan(given, self.runs, {"model": list, **kinds}, settings_of)

@@ -12,6 +12,7 @@ import tyro
 from backproof.cli.console import complain, console, heading, print_corpus, this_command, working
 from backproof.cli.sweep_display import sweep_display
 from backproof.cli.sweep_table import plus_minus, summary_table, table_of_runs
+from backproof.cli.train import EXERCISE, Models
 from backproof.sweep.plan import Plan, SweepError, make_plan
 from backproof.sweep.records import FILE
 from backproof.training.settings import Settings
@@ -74,6 +75,8 @@ class SweepCommand:
     """Models trained at the same time, each on one core; without it, as many as there are cores."""
     data: str = "embedded"
     """Words: embedded, makemore, or a UTF-8 file with one word a line."""
+    model: Models = EXERCISE
+    """Which network; --help behind it shows its own options."""
     grid: Grid = field(default_factory=Grid)
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the sweep; without it, runs/ and the time."""
@@ -86,6 +89,11 @@ class SweepCommand:
     save_every: float = 30.0
     """Seconds after which the state of every run is saved again."""
 
+    @property
+    def plan(self) -> Plan:
+        """The runs that the command asks for."""
+        return make_plan(asdict(self.grid), self.runs)
+
     def run(self) -> int:
         from backproof import text
         from backproof.sweep.events import Event, Found
@@ -95,7 +103,7 @@ class SweepCommand:
         from backproof.training.interrupt import ENDING, deferred_interrupt
 
         self._check()
-        plan = make_plan(asdict(self.grid), self.runs)
+        plan = self.plan
         workers = team_size(self.workers, len(plan.members))
         folder = self.out or default_folder("-sweep")
         with working("reading the words"):
@@ -158,7 +166,8 @@ def _print_sweep(sweep: Sweep) -> None:
     taken, all_steps = sweep.steps
     steps = f"; {taken:,} of {all_steps:,} steps" if sweep.halving else ""
     console.print(f"{_count(ended, 'model')} in {sweep.seconds:.1f} s{steps}.")
-    heading("Loss after calibration on the training split (nats per symbol)")
+    calibrated = isinstance(sweep.plan.members[0].settings, Settings)
+    heading(f"Loss{' after calibration on the training split' if calibrated else ''} (nats per symbol)")
     for line in table_of_runs(sweep):
         console.print(line)
     best = sweep.best()

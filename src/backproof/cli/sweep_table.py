@@ -15,7 +15,7 @@ def table_of_runs(sweep: Sweep) -> list[str]:
     rows = [
         [
             member.name,
-            *(str(getattr(member.settings, name)) for name in sweep.plan.shown),
+            *(str(value) for name, value in sweep.plan.differences(member).items() if name in sweep.plan.shown),
             *_cells(sweep.outcome(member)),
         ]
         for member in sweep.plan.members

@@ -17,6 +17,7 @@ from backproof.training.settings import Settings
 
 if TYPE_CHECKING:
     from backproof.experiment import Result
+    from backproof.training.loop import Plan
 
 PARTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of a run's steps; why these, and why cooled: LOG.md
 # Steps. Of 16 published runs the best came 2nd, 1st, 1st and 1st at the rungs with 1,000 as with 4,000 of them, and
@@ -25,7 +26,7 @@ COOLING = 1_000
 _MOST_COOLING = 1 / 4  # of the steps taken: what is cooled longer than that has been trained by it
 
 
-def rung_of(settings: Settings, part: float) -> int:
+def rung_of(settings: Plan, part: float) -> int:
     """The steps after which a run is measured."""
     return max(1, round(settings.steps * part))
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
+from backproof.training.kinds import flat
 from backproof.training.settings import Settings
+
+if TYPE_CHECKING:
+    from backproof.training.kinds import AnySettings
 
 MOST_RUNS = 10_000
 SEEDS = ("seed", "affine_seed")  # they tell the runs of one configuration apart
@@ -26,7 +30,7 @@ class Member:
     """One run of a sweep; `name` is also the name of its folder."""
 
     name: str
-    settings: Settings
+    settings: AnySettings
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,24 @@ class Plan:
 
     def differences(self, member: Member) -> dict[str, Any]:
         """What tells this run from the others: every varied setting and its value here."""
-        return {name: getattr(member.settings, name) for name in self.varied}
+        every = flat(member.settings)
+        return {name: every[name] for name in self.varied}
 
     @property
     def shown(self) -> tuple[str, ...]:
         """What of `varied` a person has to see: not `affine_seed` where it only moves along with `seed`."""
-        pairs = {(member.settings.seed, member.settings.affine_seed) for member in self.members}
+        if "affine_seed" not in self.varied:
+            return self.varied
+        seeds = [flat(member.settings) for member in self.members]
+        pairs = {(each["seed"], each["affine_seed"]) for each in seeds}
         if "seed" in self.varied and len(pairs) == len({seed for seed, _ in pairs}):
             return tuple(name for name in self.varied if name != "affine_seed")
         return self.varied
 
     def title(self, member: Member) -> str:
         """A run for a person: `run-3 (lr 0.1, seed 7)`."""
-        told = ", ".join(f"{name.replace('_', '-')} {getattr(member.settings, name)}" for name in self.shown)
+        here = self.differences(member)
+        told = ", ".join(f"{name.replace('_', '-')} {here[name]}" for name in self.shown)
         return f"{member.name} ({told})" if told else member.name
 
     def configuration(self, member: Member) -> tuple[tuple[str, Any], ...]:
@@ -65,8 +74,15 @@ class Plan:
         return groups
 
 
-def make_plan(options: Mapping[str, str], runs: int) -> Plan:
-    """Plan a sweep over `options`, as typed: names of `Settings`, numbers with commas between where there are several.
+def make_plan(
+    options: Mapping[str, str],
+    runs: int,
+    kinds: Mapping[str, type] = _KINDS,
+    settings_of: Callable[[dict[str, Any]], AnySettings] = lambda point: Settings(**point),
+) -> Plan:
+    """Plan a sweep over `options`, as typed: values of these `kinds`, with commas between where there are several.
+
+    `settings_of` makes the settings of a run out of one value of each.
 
     Every point of the grid is trained `runs` times. Time k (from 0) adds k to `seed` and to `affine_seed`, so that
     the initial parameters, gain and bias, and the minibatches differ; `split_seed` stays, so that all runs learn from
@@ -75,7 +91,7 @@ def make_plan(options: Mapping[str, str], runs: int) -> Plan:
     """
     if runs < 1:
         raise SweepError(f"--runs is {runs}; it has to be at least 1.")
-    values = {name: _values(name, text) for name, text in options.items()}
+    values = {name: _values(name, text, kinds[name]) for name, text in options.items()}
     for name in SEEDS:
         if runs > 1 and len(values.get(name, ())) > 1:
             raise SweepError(
@@ -84,7 +100,7 @@ def make_plan(options: Mapping[str, str], runs: int) -> Plan:
     total = runs * math.prod(map(len, values.values()))
     if total > MOST_RUNS:
         raise SweepError(f"This grid has {total:,} runs; at most {MOST_RUNS:,} are done in one sweep.")
-    points = [Settings(**dict(zip(values, point, strict=True))) for point in product(*values.values())]
+    points = [settings_of(dict(zip(values, point, strict=True))) for point in product(*values.values())]
     settings = [_reseeded(point, k) for point in points for k in range(runs)]
     width = len(str(total))
     members = tuple(Member(f"run-{number:0{width}d}", each) for number, each in enumerate(settings, 1))
@@ -96,10 +112,9 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _values(name: str, text: str) -> list[Any]:
-    kind = _KINDS[name]
+def _values(name: str, text: str, kind: type) -> list[Any]:
     if kind not in _NOUN:
-        return [text]
+        return text.split(",") if kind is list else [text]
     values = []
     for part in text.split(","):
         try:
@@ -117,11 +132,11 @@ def _values(name: str, text: str) -> list[Any]:
     return values
 
 
-def _reseeded(settings: Settings, k: int) -> Settings:
-    return replace(settings, **{name: getattr(settings, name) + k for name in SEEDS}) if k else settings
+def _reseeded(settings: AnySettings, k: int) -> AnySettings:
+    return replace(settings, **{name: value + k for name, value in flat(settings).items() if name in SEEDS})
 
 
-def _varied(settings: list[Settings]) -> tuple[str, ...]:
-    first = asdict(settings[0])
-    changed = {name for each in settings for name, value in asdict(each).items() if value != first[name]}
-    return tuple(field.name for field in fields(Settings) if field.name in changed)
+def _varied(settings: list[AnySettings]) -> tuple[str, ...]:
+    every = [flat(each) for each in settings]
+    common = [name for name in every[0] if all(name in each for each in every)]  # sizes of one model say nothing new
+    return tuple(name for name in common if any(each[name] != every[0][name] for each in every))

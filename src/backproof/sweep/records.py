@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from backproof.files import write_text
 from backproof.record import Rung, SplitLosses
 from backproof.sweep.plan import SEEDS, Member, Plan
 from backproof.training.folder import FolderError
+from backproof.training.kinds import flat
 
 FILE = "sweep.json"
 _FORMAT = "backproof-sweep-1"
@@ -145,7 +146,7 @@ def _spreads(losses: Iterable[SplitLosses | None]) -> tuple[int, dict[str, Sprea
 
 def _description(sweep: Sweep) -> dict[str, Any]:
     plan = sweep.plan
-    shared = {n: v for n, v in asdict(plan.members[0].settings).items() if n not in plan.varied}
+    shared = {n: v for n, v in flat(plan.members[0].settings).items() if n not in plan.varied}
     return {
         "format": _FORMAT,
         "status": sweep.status,

@@ -47,7 +47,10 @@ def settings_from(said: Any) -> AnySettings:
 def flat(settings: AnySettings) -> dict[str, Any]:
     """Every setting by the name of its option."""
     said = asdict(settings)
-    return {**{name: value for name, value in said.items() if name != "options"}, **said.get("options", {})}
+    if _MODEL not in said:
+        return said
+    model, sizes = said.pop(_MODEL), said.pop("options")
+    return {_MODEL: model, **said, **sizes}
 
 
 def usual(settings: AnySettings) -> AnySettings:
