@@ -64,7 +64,7 @@ clean: ## Remove what was set up and built; runs stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written last, so that a set-up that broke off is done again.
-$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.?pp native/kernel/*.?pp)
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.?pp native/kernel/*.?pp native/transformer/*.?pp)
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old; install Python 3.11 or newer and name it: make PYTHON=/path/to/python3"; exit 1; }
 	@test "$(BACKPROOF_NATIVE)" = off || command -v $(CXX) >/dev/null || { echo "There is no C++ compiler for the native engine; install g++ or clang, or go on without the engine: make BACKPROOF_NATIVE=off"; exit 1; }

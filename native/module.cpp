@@ -1,6 +1,4 @@
 // The border to Python: everything that comes in is checked here, and copied, before the arithmetic sees it.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -14,62 +12,17 @@
 #include <stdexcept>
 #include <string>
 
+#include "border.hpp"
 #include "instruction_set.hpp"
 #include "trainer.hpp"
+#include "transformer/border.hpp"
 
-namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace backproof {
 namespace {
 
 constexpr const char *names[parameter_count] = {"C", "W1", "b1", "W2", "b2", "bngain", "bnbias"};
-
-using AnyArray = nb::ndarray<nb::ro>;
-using Sizes = std::vector<std::size_t>;
-
-std::string text_of(const Sizes &sizes) {
-    std::string text = "(";
-    for (std::size_t size : sizes) text += std::to_string(size) + (sizes.size() == 1 ? "," : ", ");
-    if (sizes.size() > 1) text.resize(text.size() - 2);
-    return text + ")";
-}
-
-std::string python_type(nb::handle value) { return nb::cast<std::string>(value.type().attr("__name__")); }
-
-Sizes sizes_of(const AnyArray &array) {
-    Sizes sizes;
-    for (std::size_t i = 0; i < array.ndim(); ++i) sizes.push_back(array.shape(i));
-    return sizes;
-}
-
-// An array in the computer's own memory, row by row without gaps; nothing is converted or copied behind the caller's back.
-AnyArray array_of(const std::string &name, nb::handle value) {
-    AnyArray array;
-    if (!nb::try_cast(value, array, false)) {
-        if (nb::hasattr(value, "dtype"))  // an array, but of objects, of text, or of the other byte order
-            throw nb::type_error((name + " must hold numbers in this processor's own byte order; got dtype " +
-                                  nb::str(nb::object(value.attr("dtype"))).c_str() + "; convert it with .astype").c_str());
-        throw nb::type_error((name + " must be a numpy array; got " + python_type(value)).c_str());
-    }
-    if (array.device_type() != nb::device::cpu::value)
-        throw nb::type_error((name + " must be in the processor's memory; copy it there first").c_str());
-    std::int64_t stride = 1;
-    for (std::size_t i = array.ndim(); i-- > 0;) {
-        if (array.size() > 0 && array.shape(i) > 1 && array.stride(i) != stride)
-            throw std::invalid_argument(name + " must be contiguous, row by row; pass numpy.ascontiguousarray of it");
-        stride *= std::int64_t(array.shape(i));
-    }
-    return array;
-}
-
-template <class T>
-AnyArray array_of(const std::string &name, nb::handle value, const char *type) {
-    AnyArray array = array_of(name, value);
-    if (array.dtype() != nb::dtype<T>())
-        throw nb::type_error((name + " must be of type " + type + "; convert it with .astype(numpy." + type + ")").c_str());
-    return array;
-}
 
 AnyArray parameter_of(int i, nb::handle value, const Sizes &sizes) {
     AnyArray array = array_of<float>(names[i], value, "float32");
@@ -82,29 +35,6 @@ std::vector<Sizes> parameter_sizes(const Shape &shape) {
     const std::size_t V = shape.symbols, E = shape.embedding, K = std::size_t(shape.block) * E, H = shape.hidden;
     return {{V, E}, {K, H}, {H}, {H, V}, {V}, {1, H}, {1, H}};
 }
-
-int size_between(const std::string &name, std::int64_t value, int least, int most) {
-    if (value < least || value > most)
-        throw std::invalid_argument(name + " must be between " + std::to_string(least) + " and " + std::to_string(most) + "; got " +
-                                    std::to_string(value));
-    return int(value);
-}
-
-// A numpy array of its own memory.
-struct OwnedArray {
-    explicit OwnedArray(const Sizes &sizes) : sizes(sizes) {
-        std::size_t count = 1;
-        for (std::size_t size : sizes) count *= size;
-        data = new float[count]();
-        owner = nb::capsule(data, [](void *memory) noexcept { delete[] static_cast<float *>(memory); });
-    }
-    nb::object to_python() const {
-        return nb::cast(nb::ndarray<nb::numpy, float>(data, sizes.size(), sizes.data(), owner), nb::rv_policy::reference);
-    }
-    Sizes sizes;
-    float *data;
-    nb::capsule owner;
-};
 
 std::vector<OwnedArray> owned_parameters(const Shape &shape) {
     std::vector<OwnedArray> arrays;
@@ -171,7 +101,7 @@ class PyTrainer {
     }
 
     nb::object run(nb::object indices, nb::object learning_rates, std::int64_t threads) {
-        const Alone alone(*this);
+        const Alone alone(busy_, "Trainer");
         const int by = size_between("threads", threads, 1, 1 << 10);
         const AnyArray index_array = array_of<std::int64_t>("indices", indices, "int64");
         if (index_array.ndim() != 2) throw std::invalid_argument("indices must be of shape (steps, batch); got " + text_of(sizes_of(index_array)));
@@ -195,7 +125,7 @@ class PyTrainer {
     }
 
     nb::tuple gradients(nb::object indices) {
-        const Alone alone(*this);
+        const Alone alone(busy_, "Trainer");
         const AnyArray array = array_of<std::int64_t>("indices", indices, "int64");
         if (array.ndim() != 1) throw std::invalid_argument("indices must be of shape (batch,); got " + text_of(sizes_of(array)));
         const int examples = size_between("the batch, indices' length,", array.shape(0), 2, 1 << 20);
@@ -210,14 +140,14 @@ class PyTrainer {
     }
 
     nb::tuple parameters() {
-        const Alone alone(*this);
+        const Alone alone(busy_, "Trainer");
         const auto arrays = owned_parameters(trainer_->shape());
         trainer_->parameters(pointers_of(arrays));
         return tuple_of(arrays);
     }
 
     void load(nb::object C, nb::object W1, nb::object b1, nb::object W2, nb::object b2, nb::object bngain, nb::object bnbias) {
-        const Alone alone(*this);
+        const Alone alone(busy_, "Trainer");
         trainer_->load(checked(trainer_->shape(), {C, W1, b1, W2, b2, bngain, bnbias}).pointers);
     }
 
@@ -226,19 +156,6 @@ class PyTrainer {
     std::size_t examples() const { return trainer_->examples_in_text(); }
 
   private:
-    // While one thread of Python is inside with the lock released, another must not come in.
-    class Alone {
-      public:
-        explicit Alone(PyTrainer &trainer) : busy_(trainer.busy_) {
-            if (busy_.exchange(true)) throw std::runtime_error("this Trainer is at work in another thread; give each thread its own");
-        }
-        ~Alone() { busy_ = false; }
-        Alone(const Alone &) = delete;
-
-      private:
-        std::atomic<bool> &busy_;
-    };
-
     struct Checked {
         std::vector<AnyArray> arrays;  // held, so that the pointers stay good
         ConstPointers pointers;
@@ -345,4 +262,5 @@ NB_MODULE(_fused, m) {
         .def_prop_ro("most_threads", &PyTrainer::most_threads, "How many threads can have a part in a step: 1 for a small network, at most 16.")
         .def_prop_ro("instruction_set", &PyTrainer::instruction_set)
         .def_prop_ro("examples", &PyTrainer::examples, "The number of examples in the text.");
+    add_transformer(m);
 }

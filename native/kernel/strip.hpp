@@ -6,6 +6,8 @@
 #include <cstdint>
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "../kernel.hpp"
@@ -108,6 +110,22 @@ template <class F>
 INLINE Strip apply(F f, Strip x) {
     UNROLL for (int p = 0; p < parts; ++p) x.part[p] = f(x.part[p]);
     return x;
+}
+
+// Compilers find this instruction, but not from a loop over the lanes of a register.
+INLINE Vector square_root(Vector x) {
+#if defined(__AVX512F__)
+    return _mm512_sqrt_ps(x);
+#elif defined(__AVX__)
+    return _mm256_sqrt_ps(x);
+#elif defined(__SSE2__)
+    return _mm_sqrt_ps(x);
+#elif defined(__aarch64__)
+    return vsqrtq_f32(x);
+#else
+    UNROLL for (int i = 0; i < width; ++i) x[i] = __builtin_sqrtf(x[i]);
+    return x;
+#endif
 }
 
 // 1 / sqrt(x). Once a strip: left to the compiler's own vectoriser.

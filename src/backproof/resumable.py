@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backproof import experiment, word_experiment
-from backproof.engines import chosen, page
+from backproof.engines import chosen, words
 from backproof.experiment import Result
 from backproof.text import Corpus, vocabulary_of
 from backproof.training.checkpoint import About, Checkpoint, Checkpoints
@@ -39,7 +39,10 @@ class Resumable:
             )
         self.settings = settings
         wanted = settings.engine if begun is None else begun.about.engine
-        self.engine = chosen(wanted) if isinstance(settings, Settings) else page.chosen(wanted, settings.model)
+        if isinstance(settings, Settings):
+            self.engine = chosen(wanted)
+        else:
+            self.engine = words.chosen(wanted, settings.model, settings.options, settings.make_steps())
         self._corpus, self._begun = corpus, begun and begun.state
         about = About(settings, self.engine, len(vocabulary_of(corpus.words)), corpus.source, corpus.sha256)
         try:
@@ -69,11 +72,11 @@ class Resumable:
         Where it cannot be saved the training goes on all the same: `on_failure` hears of it, once until one is saved.
         """
         keep = Keep(self._tried(on_failure), every, on_interrupt)
-        settings, words = replace(self.settings, engine=self.engine), self._corpus
+        settings, corpus = replace(self.settings, engine=self.engine), self._corpus
         if isinstance(settings, Settings):
-            train = partial(experiment.train, words, settings)
+            train = partial(experiment.train, corpus, settings)
         else:
-            train = partial(word_experiment.train, words, settings, on_measured=on_measured)
+            train = partial(word_experiment.train, corpus, settings, on_measured=on_measured)
         result = train(on_progress, begun=self._begun, keep=keep, until=until, threads=threads)
         return replace(result, settings=self.settings)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from backproof.engines.page import PageEngine
+from backproof.engines.words import create
 from backproof.experiment import Losses
 from backproof.models.protocol import Model, data_of, masks_of
 from backproof.models.registry import page
@@ -102,7 +102,8 @@ def train(
     def as_model(parameters: Mapping[str, Tensor]) -> WordModel:
         return WordModel(settings.model, options, vocabulary.symbols, parameters)
 
-    engine = PageEngine(model, options, start, splits.train, settings.make_steps(), settings.seed, threads)
+    steps = settings.make_steps()
+    engine = create(settings.engine, settings.model, options, start, splits.train, steps, settings.seed, threads)
     watched = Watched(
         engine, tuple(start), settings.evaluate_every,
         lambda p: evaluation.mean_word_loss(model, options, p, splits.validation),

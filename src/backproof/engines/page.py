@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from backproof.engines.choose import NAMES
 from backproof.engines.eager import threads_for
-from backproof.engines.protocol import EngineError, ExampleSource, memory_for_training
+from backproof.engines.protocol import WordSource, memory_for_training
 from backproof.models.protocol import Model, data_of, masks_of
 from backproof.optimisers.clipping import clip
 from backproof.optimisers.protocol import Optimiser
 
-_MASKS = "masks"  # in the state: that of the generator of dropout's masks
+MASKS = "masks"  # in the state: that of the generator of dropout's masks
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,7 @@ class Steps:
 def begun(parameters: Mapping[str, Tensor], steps: Steps) -> dict[str, Tensor]:
     """The state of an engine before its first step; parameters on the device "meta" make one without numbers."""
     masks = torch.empty_like(Generator().get_state(), device=next(iter(parameters.values())).device)
-    return {**parameters, **steps.optimiser.begin(parameters), _MASKS: masks}
-
-
-def chosen(name: str, model: str) -> str:
-    """The engine that `name` means for this model; raises EngineError where there is none."""
-    if name not in NAMES:
-        raise EngineError(f"There is no engine {name!r}; choose one of: {', '.join(NAMES)}.")
-    if name == "fused":
-        raise EngineError(f"The engine 'fused' cannot train --model {model}; choose --engine eager or auto.")
-    return "eager"
+    return {**parameters, **steps.optimiser.begin(parameters), MASKS: masks}
 
 
 class PageEngine:
@@ -53,7 +43,7 @@ class PageEngine:
         page: Model,
         options: Any,
         parameters: Mapping[str, Tensor],
-        examples: ExampleSource,
+        examples: WordSource,
         steps: Steps,
         seed: int = 0,
         threads: int | None = None,
@@ -90,11 +80,11 @@ class PageEngine:
         """See `Engine.state`."""
         with memory_for_training():
             copies = {name: tensor.clone() for name, tensor in (self._parameters | self._kept).items()}
-        return copies | {_MASKS: self._masks.get_state()}
+        return copies | {MASKS: self._masks.get_state()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """See `Engine.load`."""
         with memory_for_training():
             self._parameters = {name: state[name].clone() for name in self._parameters}
             self._kept = {name: state[name].clone() for name in self._kept}
-        self._masks.set_state(state[_MASKS])
+        self._masks.set_state(state[MASKS])

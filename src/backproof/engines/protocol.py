@@ -38,6 +38,27 @@ class ExampleSource(Protocol):
 
 
 @runtime_checkable
+class WordSource(Protocol):
+    """Whole words as an engine sees them: `backproof.text.WholeWords`, or anything alike."""
+
+    @property
+    def stream(self) -> NDArray:
+        """Every word and its closing 0."""
+        ...
+
+    @property
+    def starts(self) -> NDArray:
+        """Where in `stream` each word begins, and the end of the last one: int64, (words + 1,)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: NDArray) -> tuple[NDArray, NDArray]:
+        """Contexts and targets (n, t), int64; a target of -1 does not count."""
+        ...
+
+
+@runtime_checkable
 class Engine(Protocol):
     """Gradient descent on a network, many steps a call. The state is all that steps change: see `state`."""
 

@@ -23,6 +23,10 @@ class Optimiser(Protocol):
     @property
     def decays(self) -> Decays: ...
 
+    def decay_of(self, parameter: Tensor) -> float:
+        """The weight decay of this one parameter."""
+        ...
+
     def begin(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state before the first step: contiguous tensors that share no memory, named as in "adamw.m.W1".
 

@@ -37,9 +37,13 @@ class WholeWords:
     def _ends(self) -> NDArray:
         return np.flatnonzero(self.stream == 0)
 
-    @cached_property
+    @property
     def starts(self) -> NDArray:
         """Where in `stream` each word begins, and the end of the last one: int64, (words + 1,)."""
+        return self._starts
+
+    @cached_property
+    def _starts(self) -> NDArray:
         return np.concatenate([[0], self._ends + 1]).astype(np.int64)
 
     @cached_property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from backproof.engines import ExampleSource
+from backproof.engines.protocol import WordSource
 from backproof.models import mlp
 from backproof.models.mlp import Parameters, Statistics
 from backproof.models.protocol import Model
@@ -42,7 +43,7 @@ def mean_loss(p: Parameters, statistics: Statistics, examples: ExampleSource) ->
     return total / len(examples)
 
 
-def mean_word_loss(page: Model, options: Any, p: Mapping[str, Tensor], words: ExampleSource) -> float:
+def mean_word_loss(page: Model, options: Any, p: Mapping[str, Tensor], words: WordSource) -> float:
     """Cross-entropy in nats per symbol over all `words`, their ends included."""
     widest = options.block_size * max(max(tensor.shape) for tensor in p.values())
     count = max(1, min(_EXAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // widest))
