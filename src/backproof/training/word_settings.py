@@ -80,7 +80,9 @@ class Course:
         for name in ("beta1", "beta2"):
             settle(self, name, below=1)
         settle(self, "warmup", most=10**9, whole=True)
-        settle(self, "clip", least=SMALLEST if self.clip else 0)
+        settle(self, "clip")
+        if self.clip:
+            settle(self, "clip", least=SMALLEST)
         if not isinstance(self.engine, str):
             raise SettingsError(f"--engine is {self.engine!r}; it has to be the name of an engine.")
         self.make_optimiser(), self.make_schedule()  # what they refuse is refused now
