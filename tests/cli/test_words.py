@@ -115,12 +115,12 @@ def test_what_does_not_go_together_is_said(capsys, words: str, tmp_path: Path, a
     [
         ["--model", "rnn", *SMALL, "--block-size", "1", "--steps", "1"],
         ["--model", "rnn", *SMALL, "--batch-size", "99", "--evaluate-every", "1000", "--steps", "2"],
-        ["--model", "cnn", "--layers", "40", "--width", "2", "--steps", "2"],
+        ["--model", "cnn", "--layers", "18", "--width", "2", "--steps", "2"],
         ["--model", "rnn", *SMALL, "--steps", "3", "--block-size", "2000"],
         ["--model", "bigram", "--model", "rnn", *SMALL, "--steps", "1"],
     ],
 )
-@pytest.mark.parametrize("text", [WORDS, "a b c d a b e f g", "a" * 300 + " b" + " ab" * 9])
+@pytest.mark.parametrize("text", ["a b c d a b e f g", "a" * 300 + " b" + " ab" * 9])
 def test_odd_sizes_and_odd_words(capsys, tmp_path: Path, monkeypatch, given: list[str], text: str):
     monkeypatch.setattr(word_experiment, "_prove", lambda *_: ())
     (tmp_path / "words.txt").write_text(text.replace(" ", "\n"), encoding="utf-8")

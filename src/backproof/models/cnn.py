@@ -87,7 +87,9 @@ def backward(p: Parameters, s: Saved, data: Data, o: Options) -> dict[str, Tenso
     dx, d["head_W"], d["head_b"] = linear.backward(s.last, p["head_W"], dlogits)
     for k in reversed(range(o.layers)):
         dconv = tanh.backward(s.act[k], dx)
-        dread, d[f"conv{k}_W"], d[f"conv{k}_b"] = causal_conv.backward(s.read[k], p[f"conv{k}_W"], _dilation(k, o), dconv)
+        dread, d[f"conv{k}_W"], d[f"conv{k}_b"] = causal_conv.backward(
+            s.read[k], p[f"conv{k}_W"], _dilation(k, o), dconv
+        )
         dx = dx + dread  # what a layer reads has two readers: its convolution, and the sum behind it
     d["wte"] = lookup.backward(p["wte"], data["Xb"], dx)
     return d

@@ -11,8 +11,8 @@ from torch import Tensor
 from backproof.engines.page import Steps
 from backproof.models.registry import NAMES, options_of
 from backproof.optimisers.adamw import AdamW
-from backproof.optimisers.momentum import Momentum
 from backproof.optimisers.clipping import SMALLEST
+from backproof.optimisers.momentum import Momentum
 from backproof.optimisers.options import settle
 from backproof.optimisers.protocol import Optimiser
 from backproof.optimisers.schedules import Constant, Cosine, Drop, Schedule
