@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _SAMPLED = 1000  # words, of which it is counted how many are in the lists
 _PROVED = 8  # words on which the gradients are proved: the prover keeps dozens of every value
+_PROVED_CELLS = 32  # of each, at most: for a recurrent layer it goes through every one of them again and again
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,13 @@ def train(
     sound = isfinite(losses.train + losses.validation + losses.test)
     status = outcome.status if sound or outcome.status is not Status.FINISHED else Status.DIVERGED
     sound = sound and status is not Status.DIVERGED
-    drawn = sampling.sample(trained, _SAMPLED) if sound else []
+    drawn = _draw(trained) if sound else []
     return WordResult(
         corpus, settings, splits, trained, engine.name, status, outcome.losses, outcome.seconds, losses,
         watched.curve, watched.best,
         _prove(trained, splits.train, generator) if sound else (),
         tuple(drawn[:20]),
-        _novelty(drawn, corpus, settings) if sound else None,
+        _novelty(drawn, corpus, settings) if drawn else None,
     )  # fmt: skip
 
 
@@ -152,8 +153,17 @@ def draw_batch(model: Model, options: Any, words: WholeWords, size: int, generat
 def _prove(model: WordModel, words: WholeWords, generator: Generator) -> tuple[Row, ...]:
     from backproof.proof.network import prove_page  # here: who samples or evaluates needs no prover
 
-    data = draw_batch(model.page, model.options, words, _PROVED, generator)
+    begun = replace(words, block_size=min(words.block_size, _PROVED_CELLS))
+    data = draw_batch(model.page, model.options, begun, _PROVED, generator)
     return prove_page(model.page, model.options, model.parameters, data).rows
+
+
+def _draw(model: WordModel) -> list[str]:
+    """1,000 words, or none of a model whose numbers are too large for it: they are not worth the run."""
+    try:
+        return sampling.sample(model, _SAMPLED)
+    except (RuntimeError, sampling.SamplingError):  # PyTorch's word for probabilities that are NaN, and ours
+        return []
 
 
 def _novelty(words: list[str], corpus: Corpus, settings: WordSettings) -> Novelty:

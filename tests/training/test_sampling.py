@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from backproof.experiment import Result
-from backproof.models import mlp
+from backproof.models import bigram, mlp
 from backproof.training.model import TrainedModel
 from backproof.training.sampling import LONGEST, MOST, SamplingError, sample
+from backproof.training.word_model import WordModel
 
 
 def test_the_same_seed_gives_the_same_words(small_result: Result):
@@ -76,3 +77,63 @@ def test_a_model_that_cannot_be_drawn_from():
 def test_requests_that_cannot_be_sampled(small_result: Result, request_: dict, message: str):
     with pytest.raises(SamplingError, match=message):
         sample(small_result.model, **request_)
+
+
+def letters(*logits: float, block_size: int = 6) -> WordModel:
+    """A bigram that gives `.`, a, b, c the same chances whatever came before."""
+    options = bigram.Options(block_size=block_size)
+    return WordModel("bigram", options, tuple(".abc"), {"W": torch.tensor(logits, dtype=torch.float32).repeat(4, 1)})
+
+
+def test_words_side_by_side_end_at_the_dot_or_with_the_block():
+    assert sample(letters(9e3, 0, 0, 0), count=2, start="ab") == ["ab", "ab"]
+    assert sample(letters(0, 9e3, 0, 0), count=2, start="b") == ["b" + "a" * 5] * 2
+    assert sample(letters(0, 9e3, 0, 0, block_size=1), count=1) == ["a"]
+    assert sample(letters(0, 9e3, 0, 0, block_size=1000), count=1) == ["a" * LONGEST]
+    assert set(sample(letters(0, 0, 0, 0), count=500)) >= {"", "a", "b", "c", "ab"}
+
+
+def test_a_seed_decides_the_words_of_more_than_one_batch():
+    model = letters(1, 1, 1, 1)
+    words = sample(model, count=600, seed=5)
+    assert len(words) == 600 and words == sample(model, count=600, seed=5) != sample(model, count=600, seed=6)
+    assert words[:256] != words[256:512]
+    assert sample(model, count=0) == []
+
+
+def test_top_k_draws_among_the_likeliest_alone():
+    model = letters(3, 2, 1, 0)
+    assert set("".join(sample(model, count=200, top_k=2))) == {"a"}
+    assert set("".join(sample(model, count=200, top_k=3))) == {"a", "b"}
+    assert sample(model, count=3, top_k=1) == [""] * 3
+    assert sample(model, top_k=4) == sample(model, top_k=10**30) == sample(model)
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e40, 1e300])
+@pytest.mark.parametrize("top_k", [0, 2])
+def test_temperatures_beyond_float32_draw_as_those_within(temperature: float, top_k: int):
+    model = letters(3, 2, 1, 0)
+    nearest = 1e-6 if temperature < 1 else 1e6
+    wanted = sample(model, count=50, temperature=nearest, top_k=top_k)
+    assert sample(model, count=50, temperature=temperature, top_k=top_k) == wanted
+    if temperature > 1:  # every symbol that is left is as likely as any other
+        assert set("".join(wanted)) == (set("a") if top_k else set("abc"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"start": "abcabc"}, r"--start has 6 symbols; this model can go on after 5 at most\."),
+        ({"start": "a" * 500}, r"--start has 500 symbols; this model can go on after 5 at most\."),
+        ({"start": "x"}, r"--start holds 'x'"),
+        ({"top_k": -1}, "--top-k is -1; it has to be at least 0"),
+    ],
+)
+def test_requests_to_a_model_of_whole_words(request_: dict, message: str):
+    with pytest.raises(SamplingError, match=message):
+        sample(letters(0, 0, 0, 0), **request_)
+
+
+def test_a_model_of_whole_words_that_cannot_be_drawn_from():
+    with pytest.raises(SamplingError, match="logits are not finite"):
+        sample(letters(0, float("nan"), 0, 0))

@@ -265,7 +265,8 @@ def _which_losses(result: Result | WordResult) -> str:
     best = getattr(result, "best", None)
     if best is not None:
         return f"Loss of the best parameters on the validation split, those of step {best.steps:,} (nats per symbol)"
-    return "Loss after calibration on the training split (nats per symbol)"
+    calibrated = " after calibration on the training split" if hasattr(result.model, "statistics") else ""
+    return f"Loss{calibrated} (nats per symbol)"
 
 
 def _divergence(result: Result | WordResult) -> str:

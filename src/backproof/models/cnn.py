@@ -61,7 +61,7 @@ def links(o: Options) -> tuple[Link, ...]:
     chain, x = [link(lookup, "emb", "wte", ix="Xb")], "emb"
     for k in range(o.layers):
         chain += [
-            link(causal_conv, f"conv{k}", x, f"conv{k}_W", f"conv{k}_b", dilation=2**k),
+            link(causal_conv, f"conv{k}", x, f"conv{k}_W", f"conv{k}_b", dilation=_dilation(k, o)),
             link(tanh, f"act{k}", f"conv{k}"),
             link(residual, f"x{k}", x, f"act{k}"),
         ]
@@ -87,7 +87,9 @@ def backward(p: Parameters, s: Saved, data: Data, o: Options) -> dict[str, Tenso
     dx, d["head_W"], d["head_b"] = linear.backward(s.last, p["head_W"], dlogits)
     for k in reversed(range(o.layers)):
         dconv = tanh.backward(s.act[k], dx)
-        dread, d[f"conv{k}_W"], d[f"conv{k}_b"] = causal_conv.backward(s.read[k], p[f"conv{k}_W"], 2**k, dconv)
+        dread, d[f"conv{k}_W"], d[f"conv{k}_b"] = causal_conv.backward(
+            s.read[k], p[f"conv{k}_W"], _dilation(k, o), dconv
+        )
         dx = dx + dread  # what a layer reads has two readers: its convolution, and the sum behind it
     d["wte"] = lookup.backward(p["wte"], data["Xb"], dx)
     return d
@@ -98,10 +100,15 @@ def predict(p: Parameters, x: Cells, o: Options) -> NTV:
     return linear.forward(_layers(p, x, o)[-1], p["head_W"], p["head_b"])
 
 
+def _dilation(k: int, o: Options) -> int:
+    """Of layer k; further back than the block there are only zeros, which have to be made room for all the same."""
+    return min(2**k, o.block_size)
+
+
 def _layers(p: Parameters, symbols: Cells, o: Options) -> tuple[list[NTF], list[NTF], NTF]:
     x, read, acts = lookup.forward(p["wte"], symbols), [], []
     for k in range(o.layers):
         read.append(x)
-        acts.append(tanh.forward(causal_conv.forward(x, p[f"conv{k}_W"], p[f"conv{k}_b"], 2**k)))
+        acts.append(tanh.forward(causal_conv.forward(x, p[f"conv{k}_W"], p[f"conv{k}_b"], _dilation(k, o))))
         x = residual.forward(x, acts[-1])
     return read, acts, x

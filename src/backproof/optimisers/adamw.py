@@ -27,7 +27,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from backproof.optimisers.options import Decay, settle
+from backproof.optimisers.options import Decay, held, settle
 
 
 def update(
@@ -44,12 +44,12 @@ def update(
 ) -> None:
     """Step t = 1, 2, … of one tensor, in place: p and its running means m and v."""
     if decay:
-        p.mul_(1 - lr * decay)
+        p.mul_(held(1 - lr * decay))
     m.lerp_(g, 1 - beta1)
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     # The hats are numbers, not tensors: √v̂ + ε is all that is allocated.
     root = v.sqrt().div_(sqrt(1 - beta2**t)).add_(epsilon)
-    p.addcdiv_(m, root, value=-lr / (1 - beta1**t))
+    p.addcdiv_(m, root, value=held(-lr / (1 - beta1**t)))
 
 
 @dataclass(frozen=True, kw_only=True)

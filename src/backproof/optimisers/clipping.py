@@ -17,7 +17,8 @@ from torch import Tensor
 
 from backproof.optimisers.options import checked
 
-_SMALL = 1e-6
+SMALLEST = 1e-6
+"""Norm to which gradients can be clipped: below it, what is added to the norm would count for more."""
 
 
 def clip(gradients: Mapping[str, Tensor], most: float) -> Tensor:
@@ -25,9 +26,9 @@ def clip(gradients: Mapping[str, Tensor], most: float) -> Tensor:
 
     A norm that is not finite makes gradients that are not, which whoever looks at the losses sees.
     """
-    checked("--clip", most, least=_SMALL)  # below that, what is added to the norm would count for more
+    checked("--clip", most, least=SMALLEST)
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients.values()]))
-    factor = (most / (norm + _SMALL)).clamp_(max=1)  # a tensor, and no question whether it is 1: nothing has to wait
+    factor = (most / (norm + SMALLEST)).clamp_(max=1)  # a tensor, and no question whether it is 1: nothing has to wait
     for g in gradients.values():
         g.mul_(factor)
     return norm

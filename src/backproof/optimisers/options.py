@@ -37,6 +37,11 @@ class Decay:
         return self.weight_decay if self.decays == "all" or parameter.ndim >= 2 else 0.0
 
 
+def held(factor: float) -> float:
+    """The nearest that float32 holds: PyTorch takes no other number. Who asks for such steps is told of the loss."""
+    return max(-MOST, min(factor, MOST))
+
+
 def settle(
     options: Any,
     name: str,

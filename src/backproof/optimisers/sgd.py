@@ -16,13 +16,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from backproof.optimisers.options import Decay
+from backproof.optimisers.options import Decay, held
 
 
 def update(p: Tensor, g: Tensor, lr: float, decay: float = 0.0) -> None:
     """One step of one tensor, in place."""
     if decay:
-        p.mul_(1 - lr * decay)
+        p.mul_(held(1 - lr * decay))
     p.sub_(g, alpha=lr)
 
 

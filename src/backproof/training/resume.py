@@ -24,6 +24,8 @@ def continued(found: Checkpoint, wanted: AnySettings, folder: Path, anew: bool) 
     if wanted == Settings() and not anew:
         wanted = usual(was)  # nothing was said, not even which model it is
     asked, had, usually = flat(wanted), flat(was), flat(usual(wanted))
+    if isinstance(wanted, Settings) and not isinstance(was, Settings) and not anew:
+        asked["model"] = had["model"]  # of which nothing was said
     changed: dict[str, Any] = {}
     for each in (*had, *(asked.keys() - had.keys())):
         new, old = asked.get(each, "none"), had.get(each, "none")

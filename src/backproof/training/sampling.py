@@ -104,6 +104,10 @@ def _probabilities(logits: Tensor, temperature: float) -> Tensor:
     if not (logits.isfinite() | logits.isneginf()).all():
         raise SamplingError("The model's logits are not finite; train it again with a smaller --lr.")
     scaled = logits / temperature
+    if (
+        scaled.isnan() & logits.isneginf()
+    ).any():  # so high a temperature that float32 holds none of it, and -inf / inf is no number
+        scaled = logits.where(logits.isneginf(), 0.0)
     if (scaled.isfinite() | logits.isneginf()).all():
         return scaled.softmax(1)
     return (logits == logits.amax(1, keepdim=True)).float()  # so low a temperature that only the likeliest are left

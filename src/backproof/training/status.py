@@ -21,6 +21,7 @@ class Status(StrEnum):
 def divergence(settings: Settings | WordSettings, steps: int) -> str:
     """What is no longer finite in a run that diverged after so many steps; without its capital and its full stop."""
     if steps == settings.steps:
-        return "the loss of the calibrated model is not finite"
+        model = "trained" if hasattr(settings, "options") else "calibrated"
+        return f"the loss of the {model} model is not finite"
     rate = settings.rates(steps, steps + 1).item()
     return f"the loss is no longer finite at step {steps:,} with the learning rate {rate:g}"

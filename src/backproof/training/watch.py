@@ -42,6 +42,7 @@ class Watched:
         self._best: dict[str, Tensor] = {}
         self._curve: list[Measured] = []
         self._steps, self._since = 0, torch.zeros(0)
+        self._told_of = 0  # no part of the state: who repeats steps to look for one has told of them already
 
     @property
     def curve(self) -> tuple[Measured, ...]:
@@ -82,7 +83,9 @@ class Watched:
         self._since = torch.zeros(0)
         if self.best is not before:
             self._best = parameters
-        self._told(measured, parameters)
+        if self._steps > self._told_of:
+            self._told_of = self._steps
+            self._told(measured, parameters)
 
     def state(self) -> dict[str, Tensor]:
         """See `Engine.state`."""
@@ -114,6 +117,7 @@ def belong(tensors: Mapping[str, Tensor], of_engine: Mapping[str, Tensor]) -> bo
         len(best) == len(rest)
         and all(name in of_engine and tensor.shape == of_engine[name].shape for name, tensor in best.items())
         and all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in (*best.values(), since))
+        and bool(curve.isfinite().all())
         and (curve.dtype, curve.shape[1:]) == (torch.float64, (len(Measured._fields),))
         and (steps.dtype, steps.shape, since.ndim) == (torch.int64, (), 1)
     )

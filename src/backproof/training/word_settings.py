@@ -11,6 +11,7 @@ from torch import Tensor
 from backproof.engines.page import Steps
 from backproof.models.registry import NAMES, options_of
 from backproof.optimisers.adamw import AdamW
+from backproof.optimisers.clipping import SMALLEST
 from backproof.optimisers.momentum import Momentum
 from backproof.optimisers.options import settle
 from backproof.optimisers.protocol import Optimiser
@@ -72,7 +73,18 @@ class Course:
             ("seed", 0, 2**63 - 1), ("split_seed", 0, 2**63 - 1),
         ):  # fmt: skip
             settle(self, name, least, most, whole=True)
+        for name in ("lr", "lr_after", "weight_decay"):  # all of them, also those that nobody will ask for:
+            settle(self, name)  # a run.json holds no NaN
+        for name in ("lr_drop_at", "lr_final"):
+            settle(self, name, most=1)
+        for name in ("beta1", "beta2"):
+            settle(self, name, below=1)
+        settle(self, "warmup", most=10**9, whole=True)
         settle(self, "clip")
+        if self.clip:
+            settle(self, "clip", least=SMALLEST)
+        if not isinstance(self.engine, str):
+            raise SettingsError(f"--engine is {self.engine!r}; it has to be the name of an engine.")
         self.make_optimiser(), self.make_schedule()  # what they refuse is refused now
 
     @property
