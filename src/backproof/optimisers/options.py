@@ -15,7 +15,10 @@ MOST = 3.4e38  # what float32 holds
 
 
 class OptimiserError(Exception):
-    """An option that makes no sense; the message names it and the values that do."""
+    """An option that makes no sense; the message names it and the values that do.
+
+    No ValueError: of one the parser of arguments would make a message of its own.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
