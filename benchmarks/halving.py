@@ -55,7 +55,8 @@ def main() -> int:
 def _steps(sweep: Sweep) -> int:
     """Those of the runs, and of the copies by which they were measured."""
     rungs = [(member.settings, rung.steps) for member in sweep.plan.members for rung in sweep.outcome(member).rungs]
-    return sweep.steps[0] + sum(cooling_steps(settings, steps) for settings, steps in rungs)
+    copies = (cooling_steps(settings, steps) for settings, steps in rungs if isinstance(settings, Settings))
+    return sweep.steps[0] + sum(copies)
 
 
 if __name__ == "__main__":

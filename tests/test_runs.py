@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from exercise import model_of, parameters_of
 from safetensors.torch import load_file, save_file
 
 from backproof.experiment import Result
@@ -38,8 +39,8 @@ def test_a_run_read_back_is_the_run(run_folder: Path, small_result: Result):
     run = load_run(run_folder)
     assert run.settings == small_result.settings
     assert run.data_sha256 == small_result.corpus.sha256
-    assert run.model.shape == small_result.model.shape
-    for got, saved in zip(run.model.parameters, small_result.model.parameters, strict=True):
+    assert model_of(run_folder).shape == small_result.model.shape
+    for got, saved in zip(parameters_of(run_folder), small_result.model.parameters, strict=True):
         assert torch.equal(got, saved)
     assert sample(run.model) == list(small_result.samples)
 

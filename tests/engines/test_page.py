@@ -8,10 +8,14 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from backproof.engines import EngineError
-from backproof.engines.page import PageEngine, Steps, begun, chosen
-from backproof.models.registry import page
+from backproof.engines import EngineError, fused_is_built
+from backproof.engines import words as words_engine
+from backproof.engines.page import PageEngine, Steps, begun
+from backproof.engines.words import chosen
+from backproof.models.registry import options_of, page
 from backproof.optimisers.adamw import AdamW
+from backproof.optimisers.protocol import Optimiser
+from backproof.optimisers.sgd import SGD
 from backproof.text import Corpus, WholeWords, vocabulary_of
 
 STEPS = 6
@@ -117,9 +121,45 @@ def test_dropout_is_drawn_from_the_seed(words: WholeWords):
     assert torch.equal(one, same_seed) and not torch.equal(one, other)
 
 
-def test_engines_that_are_not_there_are_refused_in_a_sentence():
-    assert chosen("auto", "rnn") == chosen("eager", "rnn") == "eager"
-    with pytest.raises(EngineError, match="'fused' cannot train --model rnn; choose --engine eager or auto"):
-        chosen("fused", "rnn")
+def engine_for(name: str, model: str, optimiser: Optimiser | None = None, **sizes: float) -> str:
+    return chosen(name, model, options_of(model)(**sizes), Steps(optimiser or AdamW()))
+
+
+def test_auto_takes_the_native_engine_where_that_can_train_the_model(monkeypatch):
+    monkeypatch.setattr(words_engine, "fused_is_built", lambda: True)
+    monkeypatch.setattr(words_engine, "chosen_for_windows", lambda name: "fused")
+    assert engine_for("auto", "transformer") == engine_for("fused", "transformer") == "fused"
+    assert engine_for("auto", "rnn") == engine_for("auto", "transformer", SGD()) == "eager"
+    assert engine_for("auto", "transformer", dropout=0.1) == engine_for("eager", "transformer") == "eager"
+    monkeypatch.setattr(words_engine, "fused_is_built", lambda: False)
+    assert engine_for("auto", "transformer") == "eager"
+
+
+def test_engines_that_are_not_there_are_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(words_engine, "chosen_for_windows", lambda name: name)
+    for lacking, given in (("--model rnn", ("rnn", None)), ("with --optimiser sgd", ("transformer", SGD()))):
+        with pytest.raises(EngineError, match=f"'fused' cannot train {lacking}; choose --engine eager or auto"):
+            engine_for("fused", *given)
+    with pytest.raises(EngineError, match="'fused' cannot train with --dropout; choose --engine eager or auto"):
+        engine_for("fused", "transformer", dropout=0.1)
     with pytest.raises(EngineError, match="There is no engine 'warp'; choose one of: auto, eager, fused"):
-        chosen("warp", "rnn")
+        engine_for("warp", "rnn")
+
+
+@pytest.mark.skipif(not fused_is_built(), reason="the native engine is not built")
+@pytest.mark.parametrize("clip", [float("inf"), 0.5])
+def test_the_native_transformer_takes_the_same_steps(words: WholeWords, clip: float):
+    indices, rates = plan(words)
+    options, steps = options_of("transformer")(block_size=6, layers=2, heads=2, width=8), Steps(AdamW(beta2=0.99), clip)
+    start = page("transformer").initial(options, 20, Generator().manual_seed(1))
+    native, reference = (
+        words_engine.create(name, "transformer", options, start, words, steps, threads=1) for name in ("fused", "eager")
+    )
+    torch.testing.assert_close(native.run(indices, rates), reference.run(indices, rates), rtol=1e-5, atol=1e-5)
+    ours, theirs = native.state(), reference.state()
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        if not name.endswith("attn_b"):  # whose part for the keys has no gradient but rounding, which AdamW scales up
+            torch.testing.assert_close(tensor, theirs[name], rtol=1e-3, atol=1e-4, msg=name)
+    native.load(ours)
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in native.state().items())

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from exercise import parameters_of, settings_of
 
 from backproof.experiment import train
-from backproof.runs import load_run
 from backproof.sweep.events import Advanced, Ended, Event, Started
 from backproof.sweep.plan import Plan, SweepError, make_plan
 from backproof.sweep.records import End
@@ -78,9 +78,8 @@ def test_a_cluster_trains_the_runs_that_this_machine_would(
     assert json.loads((sweep.folder / "sweep.json").read_text(encoding="utf-8"))["scheduler"] == running.address
     assert sorted(e.member.name for e in events if isinstance(e, Started)) == [m.name for m in asked.members]
     assert sorted(e.member.name for e in events if isinstance(e, Ended)) == [m.name for m in asked.members]
-    alone = train(words, asked.members[1].settings)
-    saved = load_run(sweep.folder / "run-2")
-    assert all(map(torch.equal, saved.model.parameters, alone.model.parameters))
+    alone = train(words, settings_of(asked.members[1]))
+    assert all(map(torch.equal, parameters_of(sweep.folder / "run-2"), alone.model.parameters))
 
 
 def pids(address: str) -> set[int]:
@@ -109,9 +108,8 @@ def test_a_run_whose_worker_is_killed_is_trained_by_another(
     assert killed
     assert [sweep.outcome(member).end for member in asked.members] == [End.FINISHED, End.FINISHED]
     assert killed[0] not in pids(running.address)
-    alone = train(words, asked.members[0].settings)
-    saved = load_run(sweep.folder / "run-1")
-    assert all(map(torch.equal, saved.model.parameters, alone.model.parameters))
+    alone = train(words, settings_of(asked.members[0]))
+    assert all(map(torch.equal, parameters_of(sweep.folder / "run-1"), alone.model.parameters))
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -134,9 +132,8 @@ def test_ctrl_c_brings_home_what_is_there_and_the_same_sweep_goes_on(
 
     sweep = run_sweep(asked, words, tmp_path / "sweep", cluster=cluster)
     assert {sweep.outcome(member).end for member in asked.members} == {End.FINISHED}
-    alone = train(words, begun[0].settings)
-    saved = load_run(sweep.folder / begun[0].name)
-    assert all(map(torch.equal, saved.model.parameters, alone.model.parameters))
+    alone = train(words, settings_of(begun[0]))
+    assert all(map(torch.equal, parameters_of(sweep.folder / begun[0].name), alone.model.parameters))
 
 
 def test_what_a_cluster_cannot_do_is_said_before_a_run_begins(running: Running, words: Corpus, tmp_path: Path):

@@ -1,6 +1,7 @@
 from dataclasses import asdict
 
 import pytest
+from exercise import settings_of
 
 from backproof.sweep.plan import Member, SweepError, make_plan
 from backproof.training.settings import Settings, SettingsError
@@ -19,7 +20,7 @@ def test_without_lists_it_is_the_published_run():
 
 def test_a_grid_is_the_cross_product_in_the_order_of_the_lists():
     plan = make_plan(options(lr="0.05,0.1", hidden="100,200"), runs=1)
-    assert [(m.settings.hidden, m.settings.lr) for m in plan.members] == [
+    assert [(settings_of(m).hidden, settings_of(m).lr) for m in plan.members] == [
         (100, 0.05), (100, 0.1), (200, 0.05), (200, 0.1),
     ]  # fmt: skip
     assert plan.varied == ("hidden", "lr")
@@ -29,7 +30,7 @@ def test_a_grid_is_the_cross_product_in_the_order_of_the_lists():
 
 def test_runs_count_both_seeds_up_and_leave_the_split():
     plan = make_plan(options(lr="0.1,0.2", seed="7", affine_seed="30", split_seed="5"), runs=3)
-    seeds = [(m.settings.seed, m.settings.affine_seed) for m in plan.members]
+    seeds = [(settings_of(m).seed, settings_of(m).affine_seed) for m in plan.members]
     assert seeds == [(7, 30), (8, 31), (9, 32)] * 2
     assert {m.settings.split_seed for m in plan.members} == {5}
     assert plan.varied == ("lr", "seed", "affine_seed")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from exercise import parameters_of, settings_of
 
 from backproof.experiment import train
 from backproof.runs import load_run
@@ -81,10 +82,10 @@ def test_every_run_is_the_run_that_train_gives_and_failures_stop_no_other(words:
     assert "no longer finite at step" in diverged.reason
     assert {path.name for path in sweep.folder.iterdir()} == {"run-3", "run-4", "sweep.json"}
 
-    alone = train(words, asked.members[2].settings)
+    alone = train(words, settings_of(asked.members[2]))
     saved = load_run(sweep.folder / "run-3")
     assert saved.settings == asked.members[2].settings
-    assert all(map(torch.equal, saved.model.parameters, alone.model.parameters))
+    assert all(map(torch.equal, parameters_of(sweep.folder / "run-3"), alone.model.parameters))
     assert finished.losses == pytest.approx(list(asdict(alone.losses).values()), rel=1e-6)
     assert finished.steps == 40
 

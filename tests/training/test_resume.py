@@ -24,7 +24,9 @@ def found(done: int = 600) -> Checkpoint:
 
 
 def went_on(wanted: Settings, anew: bool = False, done: int = 600) -> Settings:
-    return continued(found(done), wanted, Path("run"), anew).about.settings
+    settings = continued(found(done), wanted, Path("run"), anew).about.settings
+    assert isinstance(settings, Settings)
+    return settings
 
 
 def test_nothing_said_is_the_same_run():
