@@ -48,9 +48,9 @@ def test_prove_fused(capsys, grain: str, rows: int):
 
 
 def test_prove_fails_when_a_rule_is_wrong(capsys, monkeypatch):
-    from backproof.models import mlp
+    from backproof.rules import tanh
 
-    monkeypatch.setattr(mlp, "tanh_backward", lambda y, dy: (1 - y) * dy)
+    monkeypatch.setattr(tanh, "backward", lambda y, dy: (1 - y) * dy)
     assert run("prove", "--hidden", "17", "--grain", "fused") == 1
     out = capsys.readouterr().out
     assert "dhpreact is wrong" in out

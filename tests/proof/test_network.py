@@ -67,8 +67,9 @@ def test_a_wrong_step_is_named_and_the_lines_behind_it_are_not_blamed(small_corp
 
 @pytest.mark.parametrize(("rule", "culprit"), [("embedding", {"C"}), ("tanh", {"hpreact"})])
 def test_a_wrong_fused_rule_is_named(rule: str, culprit: set[str], small_corpus: Corpus, monkeypatch):
-    right = getattr(mlp, f"{rule}_backward")
-    monkeypatch.setattr(mlp, f"{rule}_backward", lambda *arguments: 2 * right(*arguments))
+    page = getattr(mlp, rule)
+    right = page.backward
+    monkeypatch.setattr(page, "backward", lambda *arguments: 2 * right(*arguments))
     report = network.prove_fused(*published_set_up(small_corpus, 17, 1))
     assert {row.name for row in report.culprits} == culprit
     assert {row.cause for row in report.culprits} == {"F12"}

@@ -96,11 +96,12 @@ def refuse_other_tensors(path: Path, tensors: Mapping[str, Tensor], shapes: Mapp
     """Raise ModelFileError for tensors that are not those of these shapes, finite and of float32."""
     if tensors.keys() != shapes.keys():
         raise ModelFileError(f"{path} lacks tensors of the network; train again or restore a copy.")
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != shapes[name] or tensor.dtype != torch.float32:
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        if tuple(tensor.shape) != shape or tensor.dtype != torch.float32:
             raise ModelFileError(
                 f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)} and should be torch.float32 of "
-                f"{shapes[name]}; restore the run's own file."
+                f"{shape}; restore the run's own file."
             )
         if not torch.isfinite(tensor).all():
             raise ModelFileError(f"{path}: {name} holds values that are not finite; train the model again.")

@@ -85,7 +85,8 @@ class Course:
             settle(self, "clip", least=SMALLEST)
         if not isinstance(self.engine, str):
             raise SettingsError(f"--engine is {self.engine!r}; it has to be the name of an engine.")
-        self.make_optimiser(), self.make_schedule()  # what they refuse is refused now
+        self.make_optimiser()  # what it refuses is refused now
+        self.make_schedule()
 
     @property
     def drop_step(self) -> int:
