@@ -24,7 +24,6 @@ from unittest.mock import patch
 import torch
 from torch import Generator, Tensor
 
-import backproof
 from backproof.models import chain
 from backproof.models.chain import Data, Link
 from backproof.models.protocol import Model, data_of, masks_of
@@ -33,7 +32,7 @@ from backproof.proof.network import prove_page
 from backproof.proof.report.report import Report
 from mutants import Fault, as_module, fault_of, replaced
 
-SOURCE = Path(backproof.__file__).parent
+SOURCE = Path(chain.__file__).parents[1]
 SYMBOLS = 11
 SIZES: dict[str, Any] = {
     "block_size": 6, "width": 9, "hidden": 5, "layers": 2, "heads": 3, "kernel": 3, "dropout": 0.3,
