@@ -78,24 +78,24 @@ class Mutant(NamedTuple):
 
 def networks() -> list[str]:
     """The networks that have mutants, by name."""
-    return sorted(found.name for found in pkgutil.iter_modules(__path__))
+    return sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.ispkg)
 
 
 def mutants(network: str | None = None) -> Iterator[Mutant]:
     """Every mutant, or one network's."""
     for name in networks() if network is None else [network]:
         table = importlib.import_module(f"{__name__}.{name}")
-        single = {entry[1]: _fault(right, *entry) for right, entries in table.LINES.items() for entry in entries}
+        single = {entry[1]: fault_of(right, *entry) for right, entries in table.LINES.items() for entry in entries}
         for fault in single.values():
             yield Mutant(name, (fault,), needs_reruns=False)
         for first, second in table.PAIRS:
             yield Mutant(name, (single[first], single[second]), needs_reruns=False)
         for right, entries in table.DOUBLES.items():
             for entry in entries:
-                yield Mutant(name, (_fault(right, *entry),), needs_reruns=False, dtype=torch.float64)
+                yield Mutant(name, (fault_of(right, *entry),), needs_reruns=False, dtype=torch.float64)
         for right, entries in table.FUNCTIONS.items():
             for entry in entries:
-                yield Mutant(name, (_fault(right, *entry),), needs_reruns=True)
+                yield Mutant(name, (fault_of(right, *entry),), needs_reruns=True)
 
 
 def example(network: str) -> ModuleType:
@@ -118,7 +118,8 @@ def replaced(source: str, right: str, wrong: str) -> str:
     return line.sub(lambda match: match[1] + wrong, source)
 
 
-def _fault(right: str, causes: str, wrong: str, guilty: str | None = None) -> Fault:
+def fault_of(right: str, causes: str, wrong: str, guilty: str | None = None) -> Fault:
+    """An entry of a table, its columns apart."""
     left = re.match(r"d(\w+)(\[.*?\])? \+?= ", right)
     named = guilty or (left and left[1])
     if not named:
