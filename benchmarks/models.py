@@ -77,9 +77,15 @@ def judged(mutant: ModelMutant, **sizes: int) -> Verdict:
 def totals(model: str, verdicts: list[Verdict]) -> Totals:
     whole = [each for each in verdicts if each.mutant.model == model]
     of_it = [each for each in whole if not each.mutant.missed]
-    sums = [sum(getattr(each, field) for each in of_it) for field in ("detected", "line", "cause", "misnamed")]
-    missed = sum(each.mutant.missed and not each.line for each in whole)
-    return Totals(model, len(of_it), *sums, missed, accused=not prove_page(*network(model), grain="steps").ok)
+
+    def count(field: str) -> int:
+        return sum(getattr(each, field) for each in of_it)
+
+    return Totals(
+        model, len(of_it), count("detected"), count("line"), count("cause"), count("misnamed"),
+        missed=sum(each.mutant.missed and not each.line for each in whole),
+        accused=not prove_page(*network(model), grain="steps").ok,
+    )  # fmt: skip
 
 
 def print_totals(rows: list[Totals], seconds: float) -> None:
