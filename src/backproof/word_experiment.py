@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from backproof.proof.report.rows import Row
 
 _SAMPLED = 1000  # words, of which it is counted how many are in the lists
+_NOT_REPEATED = ("float64", "sizes")  # in which a deep network takes minutes; the page is proved so in its own test
 _PROVED = 8  # words on which the gradients are proved: the prover keeps dozens of every value
 _PROVED_CELLS = 32  # of each, at most: for a recurrent layer it goes through every one of them again and again
 
@@ -155,7 +156,7 @@ def _prove(model: WordModel, words: WholeWords, generator: Generator) -> tuple[R
 
     begun = replace(words, block_size=min(words.block_size, _PROVED_CELLS))
     data = draw_batch(model.page, model.options, begun, _PROVED, generator)
-    return prove_page(model.page, model.options, model.parameters, data).rows
+    return prove_page(model.page, model.options, model.parameters, data, skip=_NOT_REPEATED).rows
 
 
 def _draw(model: WordModel) -> list[str]:

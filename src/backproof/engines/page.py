@@ -33,6 +33,11 @@ def begun(parameters: Mapping[str, Tensor], steps: Steps) -> dict[str, Tensor]:
     return {**parameters, **steps.optimiser.begin(parameters), MASKS: masks}
 
 
+def work_a_word(parameters: Mapping[str, Tensor], options: Any) -> int:
+    """Multiply-adds of the largest operation: there are many, and each has to be worth waiting for a second thread."""
+    return options.block_size * max(tensor.numel() for tensor in parameters.values())
+
+
 class PageEngine:
     """See `Engine`. Every other engine of whole words is tested against this one."""
 
@@ -49,8 +54,7 @@ class PageEngine:
         threads: int | None = None,
     ) -> None:
         self._threads = threads
-        # Of the largest operation: in a step there are many, and each has to be worth waiting for a second thread.
-        self._work_a_word = options.block_size * max(tensor.numel() for tensor in parameters.values())
+        self._work_a_word = work_a_word(parameters, options)
         self._page, self._options, self._steps, self._examples = page, options, steps, examples
         self._masks = Generator().manual_seed(seed)
         with memory_for_training():

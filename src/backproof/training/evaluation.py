@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from backproof.engines import ExampleSource
+from backproof.engines.eager import threads_for
+from backproof.engines.page import work_a_word
 from backproof.engines.protocol import WordSource
 from backproof.models import mlp
 from backproof.models.mlp import Parameters, Statistics
@@ -18,6 +20,7 @@ from backproof.rules import cross_entropy, masked_cross_entropy
 from backproof.shapes import Contexts, Targets
 
 _EXAMPLES_AT_ONCE = 8192  # bounds the memory, whatever the size of the split
+_WORDS_AT_ONCE = 256  # what a layer makes of them stays in the cache of a core
 _NUMBERS_AT_ONCE = 2**24  # and whatever the number of symbols or hidden units: 64 MiB a tensor
 
 
@@ -46,15 +49,15 @@ def mean_loss(p: Parameters, statistics: Statistics, examples: ExampleSource) ->
 def mean_word_loss(page: Model, options: Any, p: Mapping[str, Tensor], words: WordSource) -> float:
     """Cross-entropy in nats per symbol over all `words`, their ends included."""
     widest = options.block_size * max(max(tensor.shape) for tensor in p.values())
-    count = max(1, min(_EXAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // widest))
+    count = max(1, min(_WORDS_AT_ONCE, _NUMBERS_AT_ONCE // widest))
     total = cells = 0.0
-    for start in range(0, len(words), count):
-        x, y = map(torch.from_numpy, words.batch(np.arange(start, min(start + count, len(words)))))
-        with torch.inference_mode():
+    with torch.inference_mode(), threads_for(work_a_word(p, options), None):
+        for start in range(0, len(words), count):
+            x, y = map(torch.from_numpy, words.batch(np.arange(start, min(start + count, len(words)))))
             loss, _ = masked_cross_entropy.forward(page.predict(p, x, options), y)
-        live = int((y >= 0).sum())
-        total += loss.double().item() * live
-        cells += live
+            live = int((y >= 0).sum())
+            total += loss.double().item() * live
+            cells += live
     return total / cells
 
 

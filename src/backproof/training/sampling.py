@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from backproof.engines.eager import threads_for
+from backproof.engines.page import work_a_word
 from backproof.models import mlp
 from backproof.training.model import TrainedModel
 from backproof.training.word_model import WordModel
@@ -60,7 +62,8 @@ def sample(
             words = [_word(model, prefix, drawn) for _ in range(count)]
         else:
             some = [min(_AT_ONCE, count - at) for at in range(0, count, _AT_ONCE)]
-            words = [word for each in some for word in _words(model, prefix, each, drawn)]
+            with threads_for(work_a_word(model.parameters, model.options), None):
+                words = [word for each in some for word in _words(model, prefix, each, drawn)]
     return ["".join(model.symbols[number] for number in word) for word in words]
 
 
