@@ -197,7 +197,7 @@ def test_words_that_cannot_be_drawn_do_not_cost_the_run(small_corpus: Corpus, mo
 def test_long_words_are_proved_by_their_beginnings(result: WordResult, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "backproof.proof.network.prove_page", lambda page, options, p, data: seen.append(data) or PROVED
+        "backproof.proof.network.prove_page", lambda page, options, p, data, skip: seen.append(data) or PROVED
     )
     words = WholeWords(np.array([1] * 99 + [0]), 99)
     word_experiment._prove(result.model, words, torch.Generator())
