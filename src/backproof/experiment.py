@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from backproof.proof.report.rows import Row
 
 _PROVED = 2**20  # numbers of the widest layer on which the gradients are proved: the prover keeps dozens of such
-_REPLAYED = (
-    2**22
-)  # parameters, 16 MiB, with which that is repeated in float64 and at other sizes, in a dozen copies more
+# Parameters, 16 MiB, with which that is repeated in float64 and at other sizes, in a dozen copies more.
+_REPLAYED = 2**22
 
 
 @dataclass(frozen=True)

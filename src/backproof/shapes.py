@@ -18,10 +18,8 @@ F = Float[Tensor, "f"]
 NF = Float[Tensor, "n f"]
 OneF = Float[Tensor, "1 f"]
 
-NI = Float[Tensor, "n i"]
 IO = Float[Tensor, "i o"]
 O = Float[Tensor, "o"]  # noqa: E741 - the field's letter for outputs
-NO = Float[Tensor, "n o"]
 
 VE = Float[Tensor, "v e"]
 NTE = Float[Tensor, "n t e"]

@@ -169,4 +169,5 @@ def _draw(model: WordModel) -> list[str]:
 
 def _novelty(words: list[str], corpus: Corpus, settings: WordSettings) -> Novelty:
     train, _, test = map(set, split_words(corpus.words, settings.split_seed))
-    return Novelty(len(words), sum(word in train for word in words), sum(word in test - train for word in words))
+    alone = test - train
+    return Novelty(len(words), sum(word in train for word in words), sum(word in alone for word in words))
